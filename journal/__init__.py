@@ -1,0 +1,22 @@
+"""What happened: events, the rules of their order, and the stores that keep them."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from journal.journal import Journal
+    from journal.recorder import Absent, Refused
+    from journal.settings import Settings
+
+__all__ = ["Absent", "Journal", "Refused", "Settings"]
+
+_HOMES = {"Absent": "recorder", "Journal": "journal", "Refused": "recorder", "Settings": "settings"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (module attributes are of any type)
+    """Load public names when they are first used, so that `import journal` stays light."""
+    if name not in _HOMES:
+        msg = f"module 'journal' has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib import import_module  # noqa: PLC0415 (only here)
+
+    return getattr(import_module(f"journal.{_HOMES[name]}"), name)

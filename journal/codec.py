@@ -1,0 +1,332 @@
+"""Events to and from JSON documents, strictly, and the hash that chains them.
+
+A *document* is one event as plain JSON values, in the form of the event catalogue: what one line of an export holds.
+Reading refuses whatever the catalogue does not allow; nothing is guessed and nothing unknown is dropped.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, cast, get_args, get_origin
+from uuid import UUID
+
+import attrs
+import msgspec
+
+from journal import events
+from journal.errors import Malformed
+from journal.events import SCHEMA, Data, Event
+
+FIRST_HASH: Final = "0" * 64
+"""What the first event of a stream is chained to."""
+
+_ENVELOPE: Final = ("stream", "version", "id", "type", "schema", "recorded_at", "epoch", "operation", "data")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+_INTENTS: Final[Mapping[str, type[Any]]] = {cls.action: cls for cls in get_args(events.Intent)}
+_DATA: Final[Mapping[str, type[Any]]] = {cls.type: cls for cls in get_args(Data) if cls not in _INTENTS.values()}
+TYPES: Final = tuple(sorted({*_DATA, "intent"}))
+"""Every event type of the catalogue."""
+
+Document = dict[str, Any]
+Upcaster = Callable[[Document], Document]
+
+UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
+"""(type, schema) → what turns a document of that schema into one of the next. Schema 1 is the first, so there is none yet."""
+
+
+def to_document(event: Event) -> Document:
+    """Return the event as plain JSON values; its `hash` only if it has one."""
+    data = plain(event.data)
+    if isinstance(event.data, events.Intent):
+        data = {"step": data.pop("step"), "stage": data.pop("stage"), "action": event.data.action, **data}
+    document = {
+        "stream": event.stream,
+        "version": event.version,
+        "id": str(event.id),
+        "type": event.type,
+        "schema": SCHEMA,
+        "recorded_at": _timestamp(event.recorded_at),
+        "epoch": event.epoch,
+        "operation": None if event.operation is None else str(event.operation),
+        "data": data,
+    }
+    return document if event.hash is None else {**document, "hash": event.hash}
+
+
+def from_document(document: object) -> Event:
+    """Return the event that a document stands for; older schemas are upcast on the way.
+
+    Raises Malformed, with what was expected, for anything that the catalogue does not allow.
+    """
+    envelope = upcast(_envelope(document))
+    fields = {key: value for key, value in envelope.items() if key not in ("type", "schema", "data")}
+    data = _data(envelope["type"], envelope["data"])
+    event = cast(_Envelope, _convert(fields, _Envelope)).with_data(data)
+    _check(event)
+    return event
+
+
+def upcast(document: Document) -> Document:
+    """Return the document in today's schema. Raises Malformed for an unknown type or schema."""
+    type_, schema = document["type"], document["schema"]
+    if type_ not in TYPES:
+        msg = f"unknown type {_shown(type_)}, expected one of {', '.join(TYPES)}"
+        raise Malformed(msg)
+    while schema != SCHEMA or isinstance(schema, bool):
+        step = UPCASTERS.get((type_, schema)) if isinstance(schema, int) else None
+        if step is None:
+            msg = f"unknown schema {_shown(document['schema'])} of {type_}, expected {SCHEMA}; a newer version of this library may read it"
+            raise Malformed(msg)
+        document = step(document)
+        schema = document["schema"]
+    return document
+
+
+def decode_line(line: bytes) -> Document:
+    """Return the JSON object of one line. Raises Malformed if it is none."""
+    try:
+        document = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"not JSON: {error}"
+        raise Malformed(msg) from error
+    except RecursionError as error:
+        msg = "nested too deeply"
+        raise Malformed(msg) from error
+    if not isinstance(document, dict):
+        msg = f"expected a JSON object, got {_shown(document)}"
+        raise Malformed(msg)
+    return document
+
+
+def encode_line(event: Event) -> bytes:
+    """Return the event as one line of an export, with its line feed."""
+    return msgspec.json.encode(to_document(event)) + b"\n"
+
+
+def digest(previous: str, document: Document) -> str:
+    """Return the hash of an event: SHA-256 over its predecessor's, a line feed, and its canonical JSON without `hash`."""
+    content = {key: value for key, value in document.items() if key != "hash"}
+    return hashlib.sha256(previous.encode() + b"\n" + canonical(content)).hexdigest()
+
+
+def canonical(value: object) -> bytes:
+    """Return canonical JSON (RFC 8785) of values without floats."""
+    return msgspec.json.encode(_sorted(value))
+
+
+def _sorted(value: object) -> object:
+    match value:
+        case dict():
+            # RFC 8785 sorts by UTF-16 code units, which differs from Python's order beyond U+FFFF.
+            return {key: _sorted(value[key]) for key in sorted(value, key=lambda key: key.encode("utf-16-be"))}
+        case list():
+            return [_sorted(item) for item in value]
+        case _:
+            return value
+
+
+@attrs.frozen
+class _Envelope:
+    """An event whose data still has to be read."""
+
+    stream: events.StreamId
+    version: events.Version
+    id: UUID
+    recorded_at: events.Time
+    epoch: events.Version
+    operation: UUID | None
+    hash: str | None = None
+
+    def with_data(self, data: Data) -> Event:
+        return Event(self.stream, self.version, self.id, self.recorded_at, self.epoch, self.operation, data, self.hash)
+
+
+def _envelope(document: object) -> Document:
+    if not isinstance(document, dict):
+        msg = f"expected a JSON object, got {_shown(document)}"
+        raise Malformed(msg)
+    _check_keys("event", document, required=_ENVELOPE, optional=("hash",))
+    if "hash" in document and not (isinstance(document["hash"], str) and _HASH.fullmatch(document["hash"])):
+        msg = f"hash is {_shown(document['hash'])}, expected 64 lower-case hex digits"
+        raise Malformed(msg)
+    return document
+
+
+def _data(type_: str, data: object) -> Data:
+    if not isinstance(data, dict):
+        msg = f"data is {_shown(data)}, expected an object"
+        raise Malformed(msg)
+    what, cls = type_, _DATA.get(type_)
+    if cls is None:
+        action = data.get("action")
+        if not isinstance(action, str) or action not in _INTENTS:
+            msg = f"unknown action {_shown(action)} of an intent, expected one of {', '.join(_INTENTS)}"
+            raise Malformed(msg)
+        what, cls = f"{type_} {action}", _INTENTS[action]
+        data = {key: value for key, value in data.items() if key != "action"}
+    _check_shape(what, data, cls)
+    return cast(Data, _convert(data, cls))
+
+
+def _convert(values: Document, cls: type[Any]) -> object:
+    try:
+        return msgspec.convert(values, cls)
+    except msgspec.ValidationError as error:
+        raise Malformed(_lowered(str(error))) from error
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:].replace("`$.", "`")
+
+
+@attrs.frozen
+class _Shape:
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    choices: Mapping[str, type[StrEnum]]
+    rows: Mapping[str, type[Any]]
+
+
+def _shape(cls: type[Any]) -> _Shape:
+    fields = attrs.fields(attrs.resolve_types(cls))
+    return _Shape(
+        required=tuple(field.name for field in fields if field.default is attrs.NOTHING),
+        optional=tuple(field.name for field in fields if field.default is not attrs.NOTHING),
+        choices={f.name: f.type for f in fields if isinstance(f.type, type) and issubclass(f.type, StrEnum)},
+        rows={f.name: row for f in fields if (row := _row_class(f.type)) is not None},
+    )
+
+
+def _row_class(annotation: object) -> type[Any] | None:
+    row = get_args(annotation)[0] if get_origin(annotation) is tuple else None
+    return row if isinstance(row, type) and attrs.has(row) else None
+
+
+_ROWS: Final = (events.ObservedServer, events.AdoptedServer, events.PlannedVerdict)
+_SHAPES: Final = {cls: _shape(cls) for cls in (*_DATA.values(), *_INTENTS.values(), *_ROWS)}
+
+
+def _check_shape(what: str, values: object, cls: type[Any]) -> None:
+    """Check field names and choices, here and in the rows of lists: msgspec ignores unknown fields of attrs classes."""
+    if not isinstance(values, dict):
+        msg = f"a row of {what} is {_shown(values)}, expected an object"
+        raise Malformed(msg)
+    shape = _SHAPES[cls]
+    _check_keys(what, values, required=shape.required, optional=shape.optional)
+    for name in shape.optional:
+        if name in values and values[name] is None:
+            msg = f"{name} of {what} is null: leave it out instead"
+            raise Malformed(msg)
+    for name, choice in shape.choices.items():
+        if values[name] not in tuple(choice):
+            msg = f"{name} of {what} is {_shown(values[name])}, expected one of {', '.join(choice)}"
+            raise Malformed(msg)
+    for name, row in shape.rows.items():
+        if isinstance(values[name], list):
+            for item in values[name]:
+                _check_shape(f"{what}.{name}", item, row)
+
+
+def _check_keys(what: str, values: Document, *, required: tuple[str, ...], optional: tuple[str, ...]) -> None:
+    missing = [name for name in required if name not in values]
+    if missing:
+        msg = f"{what} lacks {', '.join(missing)}"
+        raise Malformed(msg)
+    extra = sorted(values.keys() - {*required, *optional})
+    if extra:
+        msg = f"{what} has unknown field {', '.join(_shown(name) for name in extra)}; expected {', '.join((*required, *optional))}"
+        raise Malformed(msg)
+
+
+def _check(event: Event) -> None:
+    """Check what the form demands across fields."""
+    match event.data:
+        case events.OperationStarted(request=request):
+            _check_request(request, "request")
+        case events.Completion(outcome=outcome, reason=reason):
+            if outcome is not events.StepOutcome.SUCCEEDED and not reason:
+                msg = f"completion lacks reason, required where the outcome is {outcome}"
+                raise Malformed(msg)
+        case events.InventoryObserved(as_of=as_of):
+            if as_of >= event.version:
+                msg = f"as_of is {as_of}, expected less than the event's own version {event.version}"
+                raise Malformed(msg)
+        case events.OperatorResolved():
+            _check_word(event.data)
+        case (
+            events.CreateServer()
+            | events.DeleteServer()
+            | events.Decommission()
+            | events.Configure()
+            | events.Start()
+            | events.Custom()
+        ) as intent:
+            if intent.stage not in intent.stages:
+                allowed = ", ".join(stage for stage in events.Stage if stage in intent.stages)
+                msg = f"{intent.action} in stage {intent.stage}, expected stage {allowed}"
+                raise Malformed(msg)
+        case _:
+            pass
+
+
+def _check_word(word: events.OperatorResolved) -> None:
+    if (word.server_id is None) == (word.step is None):
+        msg = "operator_resolved must have exactly one of server_id and step"
+        raise Malformed(msg)
+    if (word.step is not None) != (word.verdict is events.Word.GONE):
+        words = "gone" if word.step is not None else "new, unneeded, unsafe, in_service"
+        msg = f"operator_resolved says {word.verdict} of a {'step' if word.step else 'server'}, expected {words}"
+        raise Malformed(msg)
+
+
+def _check_request(value: object, path: str) -> None:
+    match value:
+        case float():
+            msg = f"{path} is {value!r}: a request holds no floats (write it as a string or an integer)"
+            raise Malformed(msg)
+        case int() if abs(value) > events.MAX_REQUEST_INTEGER:
+            msg = f"{path} is {value}, beyond 2^53: not every JSON reader holds it exactly (write it as a string)"
+            raise Malformed(msg)
+        case dict():
+            for key, item in value.items():
+                _check_request(item, f"{path}.{key}")
+        case list() | tuple():
+            for index, item in enumerate(value):
+                _check_request(item, f"{path}[{index}]")
+        case _:
+            pass
+
+
+def plain(value: object) -> Any:
+    """Return a value of the catalogue as plain JSON values."""
+    match value:
+        case StrEnum():
+            return str(value)
+        case str() | int() | None:
+            return value
+        case datetime():
+            return _timestamp(value)
+        case UUID():
+            return str(value)
+        case tuple() | list():
+            return [plain(item) for item in value]
+        case dict():
+            return {key: plain(item) for key, item in value.items()}
+        case _:
+            return {
+                field.name: plain(item)
+                for field in attrs.fields(cast(type[Any], type(value)))
+                if (item := getattr(value, field.name)) is not None or field.default is attrs.NOTHING
+            }
+
+
+def _timestamp(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

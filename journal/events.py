@@ -1,0 +1,406 @@
+"""The closed union of events: what can stand in a journal.
+
+Every class is one row of the event catalogue, schema 1, under the catalogue's own names. `codec` turns
+them to JSON and back, `rules` says which may follow which. Optional fields (the catalogue's "where …") have the default
+`None` and are left out of the JSON; fields that the catalogue calls "or null" have no default and are always written.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final
+from uuid import UUID
+
+import attrs
+from msgspec import Meta
+
+SCHEMA: Final = 1
+"""The schema number that this version of the library writes."""
+
+MAX_REQUEST_INTEGER: Final = 2**53
+"""Integers beyond it are not exact in every JSON reader, so `request` may not hold them."""
+
+Text = Annotated[str, Meta(min_length=1)]
+StreamId = Annotated[str, Meta(min_length=1, max_length=255)]
+Time = Annotated[datetime, Meta(tz=True)]
+Version = Annotated[int, Meta(ge=1)]
+AsOf = Annotated[int, Meta(ge=0)]
+
+
+class OperationKind(StrEnum):
+    """What an operation does to its cluster; a sweep deletes what arrived late."""
+
+    CREATE = "create"
+    SCALE = "scale"
+    DELETE = "delete"
+    SWEEP = "sweep"
+
+
+class Stage(StrEnum):
+    """Where in an operation a step stands, in this order; `rollback` is the compensator's own and is not counted."""
+
+    DECOMMISSION = "decommission"
+    INFRASTRUCTURE = "infrastructure"
+    CONFIGURE = "configure"
+    START = "start"
+    ROLLBACK = "rollback"
+
+
+class StepOutcome(StrEnum):
+    """How a step ended. Unknown is the absence of a completion, never an outcome."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABSENT = "absent"
+
+
+class OperationOutcome(StrEnum):
+    """How an operation ended."""
+
+    SUCCEEDED = "succeeded"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+
+
+class ClusterStatus(StrEnum):
+    """What the conductor's users see of a cluster once nothing is running."""
+
+    ACTIVE = "Active"
+    ERROR = "Error"
+    DELETED = "Deleted"
+
+
+class VerdictName(StrEnum):
+    """What replay says of one VM."""
+
+    NEW = "new"
+    UNNEEDED = "unneeded"
+    UNSAFE = "unsafe"
+    IN_SERVICE = "in_service"
+    IN_DOUBT = "in_doubt"
+    GONE = "gone"
+    FOREIGN = "foreign"
+
+
+class PlanAction(StrEnum):
+    """What a plan does about one VM."""
+
+    DELETE = "delete"
+    KEEP = "keep"
+    FIND = "find"
+    NONE = "none"
+
+
+class Word(StrEnum):
+    """What an operator can say: of a VM the first four, of a create step `gone`."""
+
+    NEW = "new"
+    UNNEEDED = "unneeded"
+    UNSAFE = "unsafe"
+    IN_SERVICE = "in_service"
+    GONE = "gone"
+
+
+class ErrorDuring(StrEnum):
+    """In what an error came up."""
+
+    OPERATION = "operation"
+    COMPENSATION = "compensation"
+
+
+@attrs.frozen
+class OperationStarted:
+    """A conductor begins an operation. `victims`: the servers a scale will remove, declared before anything begins."""
+
+    type: ClassVar[str] = "operation_started"
+
+    kind: OperationKind
+    conductor: Text
+    cloud: Text
+    victims: tuple[Text, ...]
+    request: dict[str, Any]
+
+
+@attrs.frozen
+class CreateServer:
+    """Intent to create one server, of which nobody knows the id yet."""
+
+    type: ClassVar[str] = "intent"
+    action: ClassVar[str] = "create_server"
+    stages: ClassVar[frozenset[Stage]] = frozenset({Stage.INFRASTRUCTURE})
+
+    step: UUID
+    stage: Stage
+    deadline: Time
+    node_group: str
+    name: Text
+
+
+@attrs.frozen
+class DeleteServer:
+    """Intent to delete one server and to wait until it is gone."""
+
+    type: ClassVar[str] = "intent"
+    action: ClassVar[str] = "delete_server"
+    stages: ClassVar[frozenset[Stage]] = frozenset({Stage.INFRASTRUCTURE, Stage.ROLLBACK})
+
+    step: UUID
+    stage: Stage
+    deadline: Time
+    server_id: Text
+
+
+@attrs.frozen
+class Decommission:
+    """Intent to move data and work off servers, so that they can be deleted."""
+
+    type: ClassVar[str] = "intent"
+    action: ClassVar[str] = "decommission"
+    stages: ClassVar[frozenset[Stage]] = frozenset({Stage.DECOMMISSION})
+
+    step: UUID
+    stage: Stage
+    deadline: Time
+    server_ids: tuple[Text, ...]
+
+
+@attrs.frozen
+class Configure:
+    """Intent to configure servers; none listed means the whole cluster."""
+
+    type: ClassVar[str] = "intent"
+    action: ClassVar[str] = "configure"
+    stages: ClassVar[frozenset[Stage]] = frozenset({Stage.CONFIGURE, Stage.START})
+
+    step: UUID
+    stage: Stage
+    deadline: Time
+    server_ids: tuple[Text, ...]
+
+
+@attrs.frozen
+class Start:
+    """Intent to start the processes on servers; none listed means the whole cluster."""
+
+    type: ClassVar[str] = "intent"
+    action: ClassVar[str] = "start"
+    stages: ClassVar[frozenset[Stage]] = frozenset({Stage.CONFIGURE, Stage.START})
+
+    step: UUID
+    stage: Stage
+    deadline: Time
+    server_ids: tuple[Text, ...]
+
+
+@attrs.frozen
+class Custom:
+    """Intent to do something of the conductor's own; none listed means the whole cluster."""
+
+    type: ClassVar[str] = "intent"
+    action: ClassVar[str] = "custom"
+    stages: ClassVar[frozenset[Stage]] = frozenset(Stage) - {Stage.ROLLBACK}
+
+    step: UUID
+    stage: Stage
+    deadline: Time
+    name: Text
+    server_ids: tuple[Text, ...]
+    may_hold_data: bool
+
+
+Intent = CreateServer | DeleteServer | Decommission | Configure | Start | Custom
+
+
+@attrs.frozen
+class Completion:
+    """A step ended. `server_id` where a create learned it; `reason` is required unless the step succeeded."""
+
+    type: ClassVar[str] = "completion"
+
+    step: UUID
+    outcome: StepOutcome
+    server_id: Text | None = None
+    reason: str | None = None
+
+
+@attrs.frozen
+class OperationFinished:
+    """An operation ended, and with it what it took over."""
+
+    type: ClassVar[str] = "operation_finished"
+
+    outcome: OperationOutcome
+    cluster_status: ClusterStatus
+    reason: str
+
+
+@attrs.frozen
+class DeletionRequested:
+    """A user wants the cluster deleted. It raises the epoch, which fences whoever is at work."""
+
+    type: ClassVar[str] = "deletion_requested"
+
+    by: Text
+    reason: str
+
+
+@attrs.frozen
+class OwnershipTaken:
+    """A conductor took the stream over. It raises the epoch, which fences the owner before it."""
+
+    type: ClassVar[str] = "ownership_taken"
+
+    conductor: Text
+    cause: str
+
+
+@attrs.frozen
+class ObservedServer:
+    """One row of a listing. `step`: the mark that it carries; `name`, `created_at`: None where the cloud did not say."""
+
+    server_id: Text
+    name: str | None
+    status: Text
+    created_at: Time | None
+    step: UUID | None
+
+
+@attrs.frozen
+class InventoryObserved:
+    """What the cloud showed of this cluster. It speaks for the moment `as_of`, the stream's version when it began."""
+
+    type: ClassVar[str] = "inventory_observed"
+
+    servers: tuple[ObservedServer, ...]
+    complete: bool
+    as_of: AsOf
+    began_at: Time
+    cloud: Text
+
+
+@attrs.frozen
+class AdoptedServer:
+    """A server that existed before the journal of its cluster."""
+
+    server_id: Text
+    name: str
+    node_group: str
+
+
+@attrs.frozen
+class ServersAdopted:
+    """Servers that existed before their journal are in service from here on."""
+
+    type: ClassVar[str] = "servers_adopted"
+
+    servers: tuple[AdoptedServer, ...]
+    cloud: Text
+    by: Text
+    reason: str
+
+
+@attrs.frozen
+class PlannedVerdict:
+    """One row of a plan. A VM without an id is identified by its create step."""
+
+    server_id: Text | None
+    step: UUID | None
+    name: str | None
+    verdict: VerdictName
+    action: PlanAction
+    because: str
+    evidence: tuple[Version, ...]
+
+
+@attrs.frozen
+class PlanMade:
+    """What replay of the stream up to here says should be done."""
+
+    type: ClassVar[str] = "plan_made"
+
+    verdicts: tuple[PlannedVerdict, ...]
+    cluster_status: ClusterStatus
+
+
+@attrs.frozen
+class OperatorResolved:
+    """An operator's word: of a VM (`server_id`), or `gone` of a create step (`step`). It overrides replay."""
+
+    type: ClassVar[str] = "operator_resolved"
+
+    verdict: Word
+    by: Text
+    reason: str
+    server_id: Text | None = None
+    step: UUID | None = None
+
+
+@attrs.frozen
+class ErrorRecorded:
+    """What went wrong, for people; it decides nothing."""
+
+    type: ClassVar[str] = "error_recorded"
+
+    during: ErrorDuring
+    reason: str
+
+
+@attrs.frozen
+class HoldPlaced:
+    """From here on nothing is deleted in this cluster, not even for a user's deletion."""
+
+    type: ClassVar[str] = "hold_placed"
+
+    by: Text
+    reason: str
+
+
+@attrs.frozen
+class HoldReleased:
+    """The hold is lifted."""
+
+    type: ClassVar[str] = "hold_released"
+
+    by: Text
+    reason: str
+
+
+Data = (
+    OperationStarted
+    | Intent
+    | Completion
+    | OperationFinished
+    | DeletionRequested
+    | OwnershipTaken
+    | InventoryObserved
+    | ServersAdopted
+    | PlanMade
+    | OperatorResolved
+    | ErrorRecorded
+    | HoldPlaced
+    | HoldReleased
+)
+
+
+@attrs.frozen
+class Event:
+    """One entry of a stream: the envelope, and the data by type.
+
+    `version` counts 1, 2, 3 … in the stream without a gap; `recorded_at` is UTC; `epoch` is the fencing token under which the
+    event was appended; `hash` (64 hex digits) is there once the event is stored.
+    """
+
+    stream: StreamId
+    version: Version
+    id: UUID
+    recorded_at: Time
+    epoch: Version
+    operation: UUID | None
+    data: Data
+    hash: str | None = attrs.field(default=None, eq=False)
+
+    @property
+    def type(self) -> str:
+        """The event's type as the catalogue names it."""
+        return self.data.type

@@ -1,0 +1,94 @@
+"""The journal as its users open it: a store, a clock, and who is at work."""
+
+import os
+import socket
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+from journal.clock import Clock, SystemClock
+from journal.errors import OwnerAlive, UnknownStream
+from journal.events import Event, OperationKind, OperationStarted
+from journal.recorder import Operation
+from journal.settings import Settings
+from journal.store import Claim, EventStore
+from journal.stream import Stream
+
+
+class Journal:
+    """A journal of provisioning: one stream of events a cluster. Safe to use from many threads."""
+
+    def __init__(
+        self, store: EventStore, *, conductor: str | None = None, clock: Clock | None = None, settings: Settings | None = None
+    ) -> None:
+        self.store = store
+        self.conductor = conductor or f"{socket.gethostname()}:{os.getpid()}"
+        self.clock = clock or SystemClock()
+        self.settings = settings or Settings()
+
+    @classmethod
+    def open(cls, url: str, *, upgrade: bool = False, conductor: str | None = None, settings: Settings | None = None) -> Self:
+        """Open the journal at an SQLAlchemy database URL, `sqlite:///path` for one. `upgrade` makes or upgrades its tables.
+
+        Raises StoreError, with the next step, where there is no journal or its tables are not this library's.
+        """
+        from journal.sql.store import open_store  # noqa: PLC0415 (SQLAlchemy is loaded only by those who need a database)
+
+        return cls(open_store(url, upgrade=upgrade), conductor=conductor, settings=settings)
+
+    @property
+    def id(self) -> UUID:
+        """The journal's id, which marks its servers in the cloud."""
+        return self.store.journal_id
+
+    @property
+    def claim(self) -> Claim:
+        """What this conductor claims when it takes a stream: itself as owner, for the length of a lease."""
+        return Claim(self.conductor, self.settings.lease_seconds)
+
+    def stream(self, cluster: str) -> Stream:
+        """Return the stream of a cluster, read to its end. Raises UnknownStream."""
+        stream = Stream.load(self.store, cluster, self.clock)
+        if not stream.version:
+            raise UnknownStream(cluster)
+        return stream
+
+    def begin(
+        self, cluster: str, kind: OperationKind, cloud: str, *, victims: Sequence[str] = (), request: dict[str, Any] | None = None
+    ) -> Operation:
+        """Begin an operation and become the owner of the cluster's stream.
+
+        `cloud` says which region and project; `victims`: the servers that a scale will remove; `request`: what was asked for,
+        without secrets and without floats. Raises OwnerAlive, and OutOfOrder if the cluster is not in a state for it.
+        """
+        stream = Stream.load(self.store, cluster, self.clock)
+        operation = uuid4()
+        begun = OperationStarted(OperationKind(kind), self.conductor, cloud, tuple(victims), request or {})
+        if stream.version:
+            stream.take(f"begins a {kind}", self.claim, begun, operation=operation)
+        else:
+            stream.append(begun, operation=operation, claim=self.claim)
+        return Operation(self.id, stream, operation, begun.kind, claim=self.claim, clock=self.clock, settings=self.settings)
+
+    def request_deletion(self, cluster: str, *, by: str, reason: str = "") -> Event:
+        """Record that a user wants the cluster deleted. It fences whoever is at work on it; `rollback_cluster` then cleans up."""
+        return self.stream(cluster).request_deletion(by, reason)
+
+    def refuse_live_owner(self, cluster: str) -> None:
+        """Raise OwnerAlive while another conductor's lease on the cluster lives."""
+        head = self.store.head(cluster)
+        if head is not None and head.owner_alive and head.owner != self.conductor:
+            assert head.owner is not None
+            assert head.lease_expires_at is not None
+            raise OwnerAlive(cluster, head.owner, head.lease_expires_at)
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

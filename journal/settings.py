@@ -1,0 +1,21 @@
+"""Every default, in one place."""
+
+import attrs
+
+
+@attrs.frozen
+class Settings:
+    """How long things may take, in seconds."""
+
+    api_timeout_seconds: float = 60.0
+    """How long a request can be on its way: an intent's `deadline` is now plus this."""
+    lease_seconds: float = 120.0
+    """How long the owner of a stream is believed alive after it last appended."""
+    settle_seconds: float = 30.0
+    """How far apart the two listings must be that prove a server absent."""
+    poll_seconds: float = 1.0
+    """How often the cloud is asked while something is waited for."""
+    delete_timeout_seconds: float = 300.0
+    """How long a delete may take until it is reported as stuck."""
+    delete_attempts: int = 3
+    """How often a server is deleted in one compensation before it is reported as not deleted."""

@@ -1,0 +1,117 @@
+"""The store's protocol: what every engine does alike, and what its callers may rely on.
+
+One row a stream, the guard row, carries version, last hash, epoch and owner. An append compares and swaps that row and inserts the events
+in one transaction, which gives order, fencing and conflict detection with one mechanism.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import attrs
+
+from journal.codec import Document, digest, to_document
+from journal.events import Event
+
+
+@attrs.frozen
+class Head:
+    """The guard row of a stream. All times are UTC and by the store's own clock, `read_at` among them."""
+
+    stream: str
+    version: int
+    hash: str
+    epoch: int
+    owner: str | None
+    lease_expires_at: datetime | None
+    operation: UUID | None
+    """The unfinished operation, if any: where a delete took another over, the delete."""
+    read_at: datetime
+
+    @property
+    def owner_alive(self) -> bool:
+        """Whether the stream has an owner whose lease has not run out."""
+        return self.owner is not None and self.lease_expires_at is not None and self.lease_expires_at > self.read_at
+
+
+@attrs.frozen
+class Claim:
+    """What an append does to ownership: `owner` holds the stream for `seconds` from now, by the store's clock."""
+
+    owner: str
+    seconds: float
+
+
+@attrs.frozen
+class UnfinishedStep:
+    """An intent without a completion in an operation that has not ended. `version` is the intent's."""
+
+    stream: str
+    version: int
+    operation: UUID
+    step: UUID
+    stage: str
+    action: str
+    subject: str
+    """What the step is about, for people: the name of a server to create, else the server ids."""
+    recorded_at: datetime
+    deadline: datetime
+
+
+class EventStore(Protocol):
+    """Streams of events, appended to under a version and an epoch. Safe to use from many threads."""
+
+    @property
+    def journal_id(self) -> UUID:
+        """The id of this journal, made with its schema; it marks the servers that this journal accounts for."""
+
+    def append(
+        self, events: Sequence[Event], *, previous_hash: str, expected_epoch: int, claim: Claim | None = None
+    ) -> tuple[Event, ...]:
+        """Append chained events of one stream in one transaction and return them as stored, once they are durable.
+
+        The stream must be at the version before the first event (0: it does not exist yet), at hash `previous_hash` and, unless it is
+        new, at epoch `expected_epoch`; it is then at the epoch of the last event. With a `claim` it gets that owner and
+        lease; without one, an append that raises the epoch leaves it without an owner, and any other leaves ownership as it is.
+        Appending events that are already there, with the same ids and hashes, changes nothing and returns them.
+
+        Raises VersionConflict, Fenced, OwnerAlive (a claim while another owner's lease lives), EventIdReused, JournalRegressed,
+        AppendOutcomeUnknown or StoreUnavailable.
+        """
+
+    def renew(self, stream: str, claim: Claim, *, epoch: int) -> None:
+        """Extend the owner's lease. Raises Fenced if owner or epoch are others by now."""
+
+    def release(self, stream: str, owner: str, *, epoch: int) -> None:
+        """Give the stream up: it has no owner from here on. Does nothing if owner or epoch are others by now."""
+
+    def head(self, stream: str) -> Head | None:
+        """Return the guard row of a stream, or None if there is no such stream."""
+
+    def heads(self) -> Iterator[Head]:
+        """Yield the guard rows of all streams, by stream id."""
+
+    def read(self, stream: str, *, after: int = 0) -> Iterator[Event]:
+        """Yield the events of a stream with versions above `after`, in order; none if there is no such stream.
+
+        Raises Malformed, naming stream and version, where a stored event cannot be read.
+        """
+
+    def documents(self, stream: str) -> Iterator[Document]:
+        """Yield the events of a stream as they are stored, with their hashes and without upcasting: for verification."""
+
+    def unfinished_steps(self) -> Iterator[UnfinishedStep]:
+        """Yield the unfinished steps of all streams, by stream and version, without touching history."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+def chained(previous_hash: str, events: Sequence[Event]) -> tuple[Event, ...]:
+    """Return the events with their hashes, chained one to the other from `previous_hash` on."""
+    result = []
+    for event in events:
+        previous_hash = digest(previous_hash, to_document(event))
+        result.append(attrs.evolve(event, hash=previous_hash))
+    return tuple(result)

@@ -1,0 +1,156 @@
+"""One stream as its writer sees it: what was read so far, the rules, and appending under version and epoch."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, Self
+from uuid import UUID, uuid4
+
+from journal.clock import Clock
+from journal.codec import FIRST_HASH, from_document, to_document
+from journal.errors import Fenced, OutOfOrder, VersionConflict
+from journal.events import Data, DeletionRequested, Event, OperationStarted, OwnershipTaken
+from journal.rules import StreamRules
+from journal.store import Claim, EventStore, chained
+
+FIRST_EPOCH: Final = 1
+
+
+class Stream:
+    """The stream of one cluster. It remembers every event it has read and appends only right after the last of them.
+
+    A writer works under the epoch at which it took the stream (`epoch`), whatever it reads later: once that is not the stream's any more,
+    it is fenced. Safe to use from many threads.
+    """
+
+    def __init__(self, store: EventStore, stream_id: str, clock: Clock, new_id: Callable[[], UUID] = uuid4) -> None:
+        self.id = stream_id
+        self.epoch = FIRST_EPOCH
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._lock = threading.RLock()
+        self._events: list[Event] = []
+        self._rules = StreamRules()
+
+    @classmethod
+    def load(cls, store: EventStore, stream_id: str, clock: Clock, new_id: Callable[[], UUID] = uuid4) -> Self:
+        """Return the stream with all its events, at its present epoch."""
+        stream = cls(store, stream_id, clock, new_id)
+        stream.refresh()
+        stream.epoch = stream.current_epoch or FIRST_EPOCH
+        return stream
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What has been read and appended so far, from version 1 on."""
+        return tuple(self._events)
+
+    def since(self, version: int) -> tuple[Event, ...]:
+        """What has been read and appended so far above a version."""
+        return tuple(self._events[version:])
+
+    @property
+    def version(self) -> int:
+        """The version of the last event read or appended; 0 for a stream that does not exist yet."""
+        return len(self._events)
+
+    @property
+    def current_epoch(self) -> int:
+        """The epoch of the last event read or appended."""
+        return self._events[-1].epoch if self._events else 0
+
+    @property
+    def _hash(self) -> str:
+        return (self._events[-1].hash or FIRST_HASH) if self._events else FIRST_HASH
+
+    def refresh(self) -> tuple[Event, ...]:
+        """Read on, and return what is new. Raises Malformed or OutOfOrder if the stored stream is damaged."""
+        with self._lock:
+            new = tuple(self._store.read(self.id, after=self.version))
+            for event in new:
+                self._admit(event)
+            return new
+
+    def append(self, *data: Data, operation: UUID | None = None, claim: Claim | None = None) -> tuple[Event, ...]:
+        """Append right after what has been read, under this writer's epoch, and return the events once they are durable.
+
+        Raises what `EventStore.append` raises, and Malformed or OutOfOrder for what cannot stand here.
+        """
+        with self._lock:
+            return self._append([(item, operation) for item in data], self.epoch, claim)
+
+    def append_next(self, *data: Data, operation: UUID | None = None, claim: Claim | None = None) -> tuple[Event, ...]:
+        """Append after whatever others appended meanwhile. Raises Fenced if that raised the epoch."""
+        with self._lock:
+            while True:
+                try:
+                    return self._append([(item, operation) for item in data], self.epoch, claim)
+                except VersionConflict:
+                    self.refresh()
+
+    def take(self, cause: str, claim: Claim, *more: Data, operation: UUID | None = None) -> tuple[Event, ...]:
+        """Take the stream over: raise its epoch and work under that from here on; `more` is appended along with it.
+
+        `operation` is what all of it belongs to; if `more` starts it, taking over stands outside.
+
+        Raises OwnerAlive while another owner's lease lives, VersionConflict if somebody else was faster.
+        """
+        with self._lock:
+            starts = any(isinstance(item, OperationStarted) for item in more)
+            taken = (OwnershipTaken(claim.owner, cause), None if starts else operation)
+            stored = self._append([taken, *((item, operation) for item in more)], self.current_epoch + 1, claim)
+            self.epoch = self.current_epoch
+            return stored
+
+    def request_deletion(self, by: str, reason: str, *, operation: UUID | None = None) -> Event:
+        """Record that a user wants the cluster deleted, whatever others append meanwhile. It fences whoever is at work."""
+        with self._lock:
+            while True:
+                try:
+                    (event,) = self._append([(DeletionRequested(by, reason), operation)], self.current_epoch + 1, None)
+                except (VersionConflict, Fenced):
+                    self.refresh()
+                else:
+                    self.epoch = self.current_epoch
+                    return event
+
+    def draft(self, data: Data, *, operation: UUID | None = None) -> Event:
+        """Return the event that appending would make, without appending it: for a dry run."""
+        return Event(self.id, self.version + 1, self._new_id(), self._clock.now(), self.current_epoch, operation, data)
+
+    def _append(self, entries: Sequence[tuple[Data, UUID | None]], epoch: int, claim: Claim | None) -> tuple[Event, ...]:
+        if epoch < self.current_epoch:
+            head = self._store.head(self.id)
+            raise Fenced(self.id, epoch, self.current_epoch, None if head is None else head.owner)
+        now, previous = self._clock.now(), self._hash
+        drafts = [
+            Event(self.id, version, self._new_id(), now, epoch, operation, item)
+            for version, (item, operation) in enumerate(entries, start=self.version + 1)
+        ]
+        for draft in drafts:
+            from_document(to_document(draft))
+        expected_epoch = self.current_epoch
+        try:
+            for draft in drafts:
+                self._rules.admit(draft)
+            stored = self._store.append(chained(previous, drafts), previous_hash=previous, expected_epoch=expected_epoch, claim=claim)
+        except BaseException:
+            self._restart_rules()
+            raise
+        self._events.extend(stored)
+        return stored
+
+    def _admit(self, event: Event) -> None:
+        try:
+            self._rules.admit(event)
+        except OutOfOrder as error:
+            msg = f"Cluster {self.id!r}, version {event.version}: {error}. The stored stream is damaged; run `provjournal journal verify`."
+            raise OutOfOrder(msg) from error
+        self._events.append(event)
+
+    def _restart_rules(self) -> None:
+        self._rules = StreamRules()
+        for event in self._events:
+            self._rules.admit(event)
+
+
