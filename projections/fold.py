@@ -1,0 +1,393 @@
+"""Events → the history of one cluster: its operations, steps, servers, listings and words, as the journal tells them.
+
+The fold only collects; what it all amounts to is worked out in `origin`, `presence`, `standing` and `verdicts`, each as a pure function
+of a history. Events must have passed `journal.rules`.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Self, assert_never
+from uuid import UUID
+
+import attrs
+
+from journal.events import (
+    ClusterStatus,
+    Completion,
+    Configure,
+    CreateServer,
+    Custom,
+    Decommission,
+    DeleteServer,
+    DeletionRequested,
+    ErrorRecorded,
+    Event,
+    HoldPlaced,
+    HoldReleased,
+    Intent,
+    InventoryObserved,
+    OperationFinished,
+    OperationKind,
+    OperationOutcome,
+    OperationStarted,
+    OperatorResolved,
+    OwnershipTaken,
+    PlanMade,
+    ServersAdopted,
+    Stage,
+    Start,
+    StepOutcome,
+    Word,
+)
+
+DELETED_STATUSES = frozenset({"DELETED", "SOFT_DELETED"})
+"""Nova's statuses of a server that is gone for us; any other, ERROR and UNKNOWN included, is there."""
+
+
+@attrs.define(eq=False)
+class Step:
+    """One step of an operation: its intent, and its completion once there is one."""
+
+    operation: "Operation"
+    intent: Intent
+    begun: int
+    recorded_at: datetime
+    completion: Completion | None = None
+    completed: int | None = None
+
+    @property
+    def id(self) -> UUID:
+        """The step's id, which marks the server that it creates."""
+        return self.intent.step
+
+    @property
+    def server_ids(self) -> tuple[str, ...]:
+        """The servers that the step lists."""
+        match self.intent:
+            case CreateServer():
+                return ()
+            case DeleteServer(server_id=server_id):
+                return (server_id,)
+            case intent:
+                return intent.server_ids
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether the step lists nothing and so covers whatever is in the cluster."""
+        return isinstance(self.intent, Configure | Start | Custom) and not self.intent.server_ids
+
+    @property
+    def may_hold_data(self) -> bool:
+        """Whether the servers that the step covers may hold data from then on."""
+        match self.intent:
+            case Configure() | Start():
+                return True
+            case Custom(may_hold_data=may_hold_data):
+                return may_hold_data
+            case _:
+                return False
+
+    @property
+    def named(self) -> str | None:
+        """The server id that the step's completion named."""
+        return None if self.completion is None else self.completion.server_id
+
+    def ended_as(self, *outcomes: StepOutcome) -> bool:
+        """Whether the step has a completion with one of these outcomes."""
+        return self.completion is not None and self.completion.outcome in outcomes
+
+    @property
+    def is_done_delete(self) -> bool:
+        """Whether this is a delete after which its server is gone."""
+        return isinstance(self.intent, DeleteServer) and self.ended_as(StepOutcome.SUCCEEDED, StepOutcome.ABSENT)
+
+
+@attrs.define(eq=False)
+class Operation:
+    """One create, scale, delete or sweep. A delete may have taken an unfinished one over, and then ends it too."""
+
+    id: UUID
+    kind: OperationKind
+    started: int
+    started_at: datetime
+    conductor: str
+    declared_victims: tuple[str, ...]
+    request: dict[str, object]
+    took_over: "Operation | None" = None
+    taken_over_by: "Operation | None" = None
+    steps: list[Step] = attrs.field(factory=list)
+    finished: int | None = None
+    finished_at: datetime | None = None
+    outcome: OperationOutcome | None = None
+    cluster_status: ClusterStatus | None = None
+    reason: str = ""
+
+    @property
+    def victims(self) -> dict[str, None]:
+        """The servers declared as victims or covered by a decommission, in order."""
+        decommissioned = (i for s in self.steps if isinstance(s.intent, Decommission) for i in s.intent.server_ids)
+        return dict.fromkeys((*self.declared_victims, *decommissioned))
+
+    @property
+    def furthest_stage(self) -> Stage | None:
+        """The last stage reached; the compensator's own, rollback, does not count."""
+        reached = {step.intent.stage for step in self.steps}
+        return next((stage for stage in _STAGES_BACKWARDS if stage in reached), None)
+
+
+_STAGES_BACKWARDS = (Stage.START, Stage.CONFIGURE, Stage.INFRASTRUCTURE, Stage.DECOMMISSION)
+
+
+@attrs.frozen(eq=False)
+class Sighting:
+    """One server in one listing."""
+
+    listing: "Listing"
+    name: str | None
+    status: str
+
+    @property
+    def there(self) -> bool:
+        """Whether the status is that of a server that exists."""
+        return self.status not in DELETED_STATUSES
+
+
+@attrs.define(eq=False)
+class Server:
+    """What the journal knows of one server. `known`: the version that first gave its id; versions and times are None if never."""
+
+    id: str
+    known: int
+    name: str | None = None
+    node_group: str | None = None
+    named_by: Step | None = None
+    adopted: int | None = None
+    mark: UUID | None = None
+    made_at: datetime | None = None
+    sightings: list[Sighting] = attrs.field(factory=list)
+    listed_by: list[Step] = attrs.field(factory=list)
+    victim_of: dict[UUID, Operation] = attrs.field(factory=dict)
+    declared_victim: int | None = None
+    words: list["SpokenWord"] = attrs.field(factory=list)
+
+    @property
+    def named(self) -> int | None:
+        """The version of the completion or adoption that named the server."""
+        return self.adopted if self.named_by is None else self.named_by.completed
+
+    @property
+    def status(self) -> str | None:
+        """Nova's status when the server was last seen."""
+        return max(self.sightings, key=lambda s: s.listing.moment).status if self.sightings else None
+
+    @property
+    def deletes(self) -> Iterator[Step]:
+        """The steps that delete this server, in order."""
+        return (step for step in self.listed_by if isinstance(step.intent, DeleteServer))
+
+
+@attrs.frozen(eq=False)
+class Listing:
+    """An observation of the cloud. It speaks for the moment `as_of`."""
+
+    version: int
+    as_of: int
+    began_at: datetime
+    complete: bool
+    server_ids: frozenset[str]
+
+    @property
+    def moment(self) -> tuple[int, int]:
+        """What orders facts: the moment they speak for, then their version."""
+        return self.as_of, self.version
+
+
+@attrs.frozen(eq=False)
+class SpokenWord:
+    """An operator's word, and the operation that was unfinished when it was given."""
+
+    version: int
+    word: Word
+    by: str
+    during: Operation | None
+
+
+@attrs.define(eq=False)
+class History:
+    """The history of one cluster up to `version`. Start empty and `apply` events in order, or use `fold`."""
+
+    stream: str = ""
+    version: int = 0
+    epoch: int = 0
+    cloud: str | None = None
+    owner: str | None = None
+    unfinished: Operation | None = None
+    operations: dict[UUID, Operation] = attrs.field(factory=dict)
+    steps: dict[UUID, Step] = attrs.field(factory=dict)
+    creates: dict[UUID, Step] = attrs.field(factory=dict)
+    blanket_steps: list[Step] = attrs.field(factory=list)
+    servers: dict[str, Server] = attrs.field(factory=dict)
+    listings: list[Listing] = attrs.field(factory=list)
+    last_observed: InventoryObserved | None = None
+    last_plan: PlanMade | None = None
+    gone: dict[UUID, int] = attrs.field(factory=dict)
+    deletion_asked: int | None = None
+    deleted: int | None = None
+    abandoned_deletion: int | None = None
+    hold: HoldPlaced | None = None
+    last_hold_released: int | None = None
+    errors: list[str] = attrs.field(factory=list)
+
+    @property
+    def in_unfinished(self) -> tuple[Operation, ...]:
+        """The unfinished operation and the one that it took over."""
+        match self.unfinished:
+            case None:
+                return ()
+            case Operation(took_over=None) as operation:
+                return (operation,)
+            case Operation(took_over=taken) as operation:
+                assert taken is not None
+                return operation, taken
+
+    @property
+    def unfinished_steps(self) -> Iterator[Step]:
+        """The steps without a completion of the unfinished operation and what it took over."""
+        return (step for operation in self.in_unfinished for step in operation.steps if step.completion is None)
+
+    @property
+    def last_end(self) -> Operation | None:
+        """The operation that ended last and was no sweep."""
+        ended = (op for op in self.operations.values() if op.finished and op.kind is not OperationKind.SWEEP and not op.taken_over_by)
+        return max(ended, key=lambda op: op.finished or 0, default=None)
+
+    def apply(self, event: Event) -> Self:
+        """Take the next event in, and return the history itself."""
+        self.stream, self.version, self.epoch = event.stream, event.version, event.epoch
+        version, data = event.version, event.data
+        match data:
+            case OperationStarted():
+                self._start(event, data)
+            case CreateServer() | DeleteServer() | Decommission() | Configure() | Start() | Custom():
+                self._begin(event, data)
+            case Completion():
+                self._complete(version, data)
+            case OperationFinished():
+                self._finish(event, data)
+            case InventoryObserved():
+                self._observe(version, data)
+            case ServersAdopted():
+                self.cloud = data.cloud
+                for row in data.servers:
+                    server = self._known(row.server_id, version)
+                    server.adopted, server.name, server.node_group = version, row.name, row.node_group
+            case OperatorResolved(server_id=str() as server_id):
+                word = SpokenWord(version, data.verdict, data.by, self.unfinished)
+                self.servers[server_id].words.append(word)
+            case OperatorResolved():
+                assert data.step is not None, "a word is of a server or of a step"
+                self.gone[data.step] = version
+            case DeletionRequested():
+                self.deletion_asked = version
+                self.owner = None
+            case OwnershipTaken():
+                self.owner = data.conductor
+            case PlanMade():
+                self.last_plan = data
+            case ErrorRecorded():
+                self.errors.append(data.reason)
+            case HoldPlaced():
+                self.hold = data
+            case HoldReleased():
+                self.hold = None
+                self.last_hold_released = version
+            case _:
+                assert_never(data)
+        return self
+
+    def _start(self, event: Event, data: OperationStarted) -> None:
+        assert event.operation is not None
+        operation = Operation(
+            id=event.operation,
+            kind=data.kind,
+            started=event.version,
+            started_at=event.recorded_at,
+            conductor=data.conductor,
+            declared_victims=data.victims,
+            request=data.request,
+            took_over=self.unfinished,
+        )
+        if self.unfinished is not None:
+            self.unfinished.taken_over_by = operation
+        for server_id in data.victims:
+            self.servers[server_id].victim_of[operation.id] = operation
+            self.servers[server_id].declared_victim = event.version
+        if data.kind is OperationKind.DELETE:
+            self.deletion_asked = event.version
+        self.operations[operation.id] = self.unfinished = operation
+        self.owner, self.cloud = data.conductor, data.cloud
+
+    def _begin(self, event: Event, intent: Intent) -> None:
+        assert event.operation is not None
+        operation = self.operations[event.operation]
+        step = Step(operation, intent, event.version, event.recorded_at)
+        operation.steps.append(step)
+        self.steps[step.id] = step
+        if isinstance(intent, CreateServer):
+            self.creates[step.id] = step
+        if step.covers_all:
+            self.blanket_steps.append(step)
+        for server_id in dict.fromkeys(step.server_ids):
+            server = self.servers[server_id]
+            server.listed_by.append(step)
+            if isinstance(intent, Decommission):
+                server.victim_of[operation.id] = operation
+
+    def _complete(self, version: int, data: Completion) -> None:
+        step = self.steps[data.step]
+        step.completion, step.completed = data, version
+        if data.server_id is not None:
+            assert isinstance(step.intent, CreateServer), "only a create names a server"
+            server = self._known(data.server_id, version)
+            server.named_by, server.name, server.node_group = step, step.intent.name, step.intent.node_group
+
+    def _finish(self, event: Event, data: OperationFinished) -> None:
+        version = event.version
+        abandoned = data.outcome is OperationOutcome.ABANDONED
+        if abandoned and self.deletion_asked is not None:
+            self.abandoned_deletion = version
+        if abandoned or data.cluster_status is ClusterStatus.DELETED:
+            self.deletion_asked = None
+        if data.cluster_status is ClusterStatus.DELETED:
+            self.deleted = version
+        for operation in self.in_unfinished:
+            operation.finished, operation.finished_at = version, event.recorded_at
+            operation.cluster_status, operation.reason = data.cluster_status, data.reason
+            operation.outcome = data.outcome
+            if operation.taken_over_by is not None and not abandoned:
+                operation.outcome = OperationOutcome.CANCELLED
+        self.unfinished = None
+
+    def _observe(self, version: int, data: InventoryObserved) -> None:
+        self.cloud, self.last_observed = data.cloud, data
+        ids = frozenset(row.server_id for row in data.servers)
+        listing = Listing(version, data.as_of, data.began_at, data.complete, ids)
+        self.listings.append(listing)
+        for row in data.servers:
+            server = self._known(row.server_id, version)
+            if not server.sightings:
+                server.mark = row.step
+            server.made_at = server.made_at or row.created_at
+            server.name = server.name or row.name
+            server.sightings.append(Sighting(listing, row.name, row.status))
+
+    def _known(self, server_id: str, version: int) -> Server:
+        return self.servers.setdefault(server_id, Server(server_id, version))
+
+
+def fold(events: Iterable[Event]) -> History:
+    """Return the history that the events of one stream, from its first on, amount to."""
+    history = History()
+    for event in events:
+        history.apply(event)
+    return history

@@ -1,0 +1,40 @@
+"""What the cluster becomes once the plan is carried out and every doubt resolved."""
+
+from journal.events import ClusterStatus, OperationKind, PlanAction, VerdictName
+from projections.fold import History
+from projections.verdicts import WORKING, Reading, Verdict
+
+ROW_OF_WORDS = 4
+
+
+def cluster_status(history: History, verdicts: tuple[Verdict, ...]) -> ClusterStatus:
+    """Return the status that the cluster becomes, whether or not anything is left to do."""
+    if history.deletion_asked is not None:
+        kept = any(v.row == ROW_OF_WORDS and v.action is PlanAction.KEEP for v in verdicts)
+        return ClusterStatus.ERROR if kept else ClusterStatus.DELETED
+    match history.unfinished:
+        case None:
+            return _standing_status(history)
+        case operation if operation.kind is OperationKind.CREATE:
+            return ClusterStatus.ERROR
+        case operation if operation.kind is OperationKind.SCALE:
+            return _after_scale(Reading(history), verdicts)
+        case _:
+            return _standing_status(history)
+
+
+def _after_scale(reading: Reading, verdicts: tuple[Verdict, ...]) -> ClusterStatus:
+    stage = reading.scale_stage
+    broken = (
+        (stage is not None and not reading.decommission_complete)
+        or stage in WORKING
+        or any(verdict.verdict is VerdictName.UNSAFE for verdict in verdicts)
+    )
+    return ClusterStatus.ERROR if broken else ClusterStatus.ACTIVE
+
+
+def _standing_status(history: History) -> ClusterStatus:
+    if history.deleted is not None:
+        return ClusterStatus.DELETED
+    last = history.last_end
+    return ClusterStatus.ACTIVE if last is None or last.cluster_status is None else last.cluster_status

@@ -1,0 +1,434 @@
+"""The verdict table: what replay says of each VM, why, and by which events.
+
+`TABLE` is the policy as data: one row of the design's table is one `Row` here, and the first that applies decides. A row asks a `Case`, which
+holds one VM of the history with what `origin`, `presence` and `standing` make of it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Final
+from uuid import UUID
+
+import attrs
+
+from journal.events import (
+    Configure,
+    CreateServer,
+    Decommission,
+    OperationKind,
+    OperationOutcome,
+    PlanAction,
+    Stage,
+    Start,
+    StepOutcome,
+    VerdictName,
+)
+from projections.fold import History, Operation, Server, SpokenWord, Step
+from projections.left_over import Cause, left_over
+from projections.origin import Kind, Origin, Origins, covering_steps, origins
+from projections.presence import Presence, absent_creates, presence
+from projections.standing import DELETES, standing_word
+
+DELETE, KEEP, FIND, NOTHING = PlanAction.DELETE, PlanAction.KEEP, PlanAction.FIND, PlanAction.NONE
+NEW, UNNEEDED, UNSAFE, IN_SERVICE = VerdictName.NEW, VerdictName.UNNEEDED, VerdictName.UNSAFE, VerdictName.IN_SERVICE
+
+WORKING: Final = frozenset({Stage.CONFIGURE, Stage.START})
+"""The stages in which what a scale made may hold data already."""
+
+
+@attrs.frozen
+class Verdict:
+    """What replay says of one VM. A VM without an id (`server_id` None) is identified by its create `step`."""
+
+    server_id: str | None
+    step: UUID | None
+    name: str | None
+    verdict: VerdictName
+    action: PlanAction
+    because: str
+    evidence: tuple[int, ...]
+    row: int
+    """The number of the row that decided."""
+
+
+class Reading:
+    """A history as read to its end: what its definitions amount to. All of it is computed once."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.origins: Origins = origins(history)
+        self.absent: Mapping[UUID, Presence] = absent_creates(history, self.origins)
+
+    @property
+    def unfinished(self) -> Operation | None:
+        """The unfinished operation, F."""
+        return self.history.unfinished
+
+    @cached_property
+    def scale_stage(self) -> Stage | None:
+        """The furthest stage of the unfinished operation, if that is a scale."""
+        f = self.unfinished
+        return f.furthest_stage if f is not None and f.kind is OperationKind.SCALE else None
+
+    @cached_property
+    def victims(self) -> Mapping[str, None]:
+        """The victims of the unfinished operation."""
+        return {} if self.unfinished is None else self.unfinished.victims
+
+    @cached_property
+    def decommission_complete(self) -> bool:
+        """Whether every victim of the unfinished operation, gone or not, is decommissioned."""
+        return all(self.decommission_of(server_id) is not None for server_id in self.victims)
+
+    def decommission_of(self, server_id: str) -> Step | None:
+        """Return the decommission that makes this server decommissioned, or None if it is not."""
+        server = self.history.servers[server_id]
+        steps = [step for step in self.covering(server) if step.operation is self.unfinished]
+        last = max((s for s in steps if isinstance(s.intent, Decommission)), key=lambda s: s.begun, default=None)
+        if last is None or not last.ended_as(StepOutcome.SUCCEEDED):
+            return None
+        used_since = any(step.may_hold_data and step.begun > last.begun for step in steps)
+        return None if used_since else last
+
+    def covering(self, server: Server) -> Iterator[Step]:
+        """Yield the steps that cover a server."""
+        return covering_steps(self.history, server, self.origins.of[server.id])
+
+    def cases(self) -> Iterator["Case"]:
+        """Yield every VM that there is something to say of: each known server, then each create without one."""
+        for server in self.history.servers.values():
+            yield Case(self, server, None)
+        for create in self.history.creates.values():
+            if create.id not in self.origins.originals:
+                yield Case(self, None, create)
+
+
+class Case:
+    """One VM before the table: a known `server`, or a `lost` create whose original is not known."""
+
+    def __init__(self, reading: Reading, server: Server | None, lost: Step | None) -> None:
+        self.reading = reading
+        self.history = reading.history
+        self._server = server
+        self.lost = lost
+
+    @property
+    def server(self) -> Server:
+        """The server. Only rows that `lost` creates never reach may ask."""
+        assert self._server is not None, "a create without a server is decided by rows 2 and 3"
+        return self._server
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Where the server comes from."""
+        return self.reading.origins.of[self.server.id]
+
+    @property
+    def create(self) -> Step | None:
+        """The create step that made the server, or that is lost."""
+        return self.lost or self.origin.created_by
+
+    @cached_property
+    def presence(self) -> Presence | None:
+        """The latest fact about whether the VM is there."""
+        if self.lost is not None:
+            return self.reading.absent.get(self.lost.id)
+        return presence(self.history, self.reading.origins, self.server)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the VM is not there."""
+        return self.presence is not None and not self.presence.there
+
+    @cached_property
+    def word(self) -> SpokenWord | None:
+        """The operator's word that stands."""
+        return standing_word(self.history, self.server, self.origin)
+
+    @cached_property
+    def uses(self) -> tuple[int, ...]:
+        """The intents, of any operation, after which the server may hold data."""
+        return tuple(sorted(step.begun for step in self.reading.covering(self.server) if step.may_hold_data))
+
+    @property
+    def created_in_unfinished(self) -> bool:
+        """Whether a create of the unfinished operation, or of what it took over, made the server."""
+        return self.create is not None and self.create.operation in self.history.in_unfinished
+
+    @property
+    def unasked(self) -> bool:
+        """Whether the server is a repeated POST, or landed late: nobody was told of it."""
+        create = self.origin.created_by
+        if create is None:
+            return False
+        return self.origin.kind is Kind.REPEATED or (create.named is None and create.operation.finished is not None)
+
+    @property
+    def deleted_in_ended(self) -> bool:
+        """Whether a delete of the server was done in an operation that ended."""
+        return any(step.is_done_delete and step.operation.finished for step in self.server.deletes)
+
+    @property
+    def is_victim(self) -> bool:
+        """Whether the server is a victim of the unfinished operation."""
+        return self.server.id in self.reading.victims
+
+    @cached_property
+    def decommission(self) -> Step | None:
+        """The decommission that makes the server decommissioned."""
+        return self.reading.decommission_of(self.server.id)
+
+    @cached_property
+    def delete_begun(self) -> Step | None:
+        """The conductor's own delete of the server in the unfinished operation, begun after it was decommissioned."""
+        done = self.decommission
+        if done is None:
+            return None
+        f = self.reading.unfinished
+        mine = (s for s in self.server.deletes if s.operation is f and s.intent.stage is not Stage.ROLLBACK)
+        return next((step for step in mine if step.begun > done.begun), None)
+
+    @cached_property
+    def left_over(self) -> Cause | None:
+        """Why a person has to decide, if so."""
+        return left_over(self.history, self.server, self.origin, unasked=self.unasked)
+
+    @property
+    def basis(self) -> tuple[int, ...]:
+        """The versions that tell what the VM is: its operation, create, completion, adoption or first sighting."""
+        server, create = self._server, self.create
+        versions = [] if create is None or server is None else [create.operation.started]
+        versions += [] if create is None else [create.begun]
+        versions += [] if create is None or create.completed is None else [create.completed]
+        if server is not None:
+            versions += [server.known]
+        return tuple(versions)
+
+
+Judgement = tuple[VerdictName, PlanAction, str, tuple[int, ...]]
+"""Verdict, action, reason and the evidence beyond the case's basis."""
+
+
+@attrs.frozen
+class Row:
+    """One row of the table: `judge` returns None where the row does not apply."""
+
+    number: int
+    applies: Callable[[Case], bool]
+    judge: Callable[[Case], Judgement]
+
+
+def _is_foreign(case: Case) -> bool:
+    return case.lost is None and case.origin.kind in (Kind.COPY, Kind.UNMARKED)
+
+
+def _foreign(case: Case) -> Judgement:
+    if case.origin.create is not None:
+        because = f"it carries the mark of create {case.origin.create.id} but was not made in its time: somebody's copy"
+        return VerdictName.FOREIGN, KEEP, because, (case.origin.create.begun,)
+    because = "it carries no mark" if case.server.mark is None else f"its mark {case.server.mark} is no create of this journal"
+    return VerdictName.FOREIGN, KEEP, because, ()
+
+
+def _gone(case: Case) -> Judgement:
+    assert case.presence is not None
+    if case.lost is not None:
+        return VerdictName.GONE, NOTHING, "its create made nothing: its absence is proved", (case.presence.version,)
+    return VerdictName.GONE, NOTHING, "it is deleted or proved absent, and was not seen there since", (case.presence.version,)
+
+
+def _is_in_doubt(case: Case) -> bool:
+    create = case.lost
+    return (
+        create is not None
+        and create.operation in case.history.in_unfinished
+        and (create.completion is None or create.ended_as(StepOutcome.FAILED))
+    )
+
+
+def _in_doubt(case: Case) -> Judgement:
+    assert case.lost is not None
+    how = "was refused" if case.lost.completion else "did not complete"
+    return VerdictName.IN_DOUBT, FIND, f"its create {how}: it may or may not exist until its mark is looked for", ()
+
+
+def _word(case: Case) -> Judgement:
+    assert case.word is not None
+    action = DELETE if case.word.word in DELETES else KEEP
+    return VerdictName(case.word.word), action, f"{case.word.by} said so", (case.word.version,)
+
+
+def _deletion(case: Case) -> Judgement:
+    assert case.history.deletion_asked is not None
+    verdict = NEW if case.created_in_unfinished else UNNEEDED
+    return verdict, DELETE, "the deletion of the cluster was asked for", (case.history.deletion_asked,)
+
+
+def _in_create(case: Case) -> bool:
+    return case.reading.unfinished is not None and case.reading.unfinished.kind is OperationKind.CREATE and case.created_in_unfinished
+
+
+def _new_in_create(_case: Case) -> Judgement:
+    return NEW, DELETE, "operation create did not finish", ()
+
+
+def _is_unasked_and_unused(case: Case) -> bool:
+    create = case.origin.created_by
+    return (
+        create is not None
+        and case.unasked
+        and create.operation.outcome is not OperationOutcome.ABANDONED
+        and not case.uses
+        and not case.deleted_in_ended
+    )
+
+
+def _unasked(case: Case) -> Judgement:
+    create = case.origin.created_by
+    assert create is not None
+    if case.origin.kind is Kind.REPEATED:
+        return NEW, DELETE, f"it is a second server of create {create.id}: the request was repeated", ()
+    assert create.operation.finished is not None
+    because = f"it landed after operation {create.operation.kind} had ended, and nothing was put on it"
+    return NEW, DELETE, because, (create.operation.finished,)
+
+
+def _victim_in(*stages: Stage) -> Callable[[Case], bool]:
+    return lambda case: case.reading.scale_stage in stages and case.is_victim
+
+
+def _created_in(*stages: Stage) -> Callable[[Case], bool]:
+    return lambda case: case.reading.scale_stage in stages and case.created_in_unfinished
+
+
+def _victim_versions(case: Case) -> tuple[int, ...]:
+    f = case.reading.unfinished
+    assert f is not None
+    mine = (s for s in case.server.listed_by if s.operation is f and isinstance(s.intent, Decommission))
+    return (f.started, *(version for s in mine for version in (s.begun, s.completed) if version is not None))
+
+
+def _victim_decommissioning(case: Case) -> Judgement:
+    if case.reading.decommission_complete:
+        return UNNEEDED, DELETE, "operation scale failed after every victim was decommissioned", _victim_versions(case)
+    return UNSAFE, KEEP, "operation scale failed while decommissioning: its data may not have moved", _victim_versions(case)
+
+
+def _created_in_infrastructure(case: Case) -> Judgement:
+    if case.uses:
+        return UNSAFE, KEEP, "operation scale did not finish, and something may have put data on it", case.uses
+    return NEW, DELETE, "operation scale did not finish, and nothing was put on it", ()
+
+
+def _victim_in_infrastructure(case: Case) -> Judgement:
+    if case.decommission is not None:
+        return UNNEEDED, DELETE, "it was decommissioned, so the scale-down is finished", _victim_versions(case)
+    return UNSAFE, KEEP, "it was not decommissioned: its data may not have moved", _victim_versions(case)
+
+
+def _created_while_working(case: Case) -> Judgement:
+    create = case.create
+    assert create is not None
+    if not create.ended_as(StepOutcome.SUCCEEDED) and not case.uses:
+        return NEW, DELETE, "its create never succeeded and nothing was put on it", ()
+    stage = case.reading.scale_stage
+    return UNSAFE, KEEP, f"operation scale failed in stage {stage}: it may hold data", case.uses or _stage_versions(case)
+
+
+def _stage_versions(case: Case) -> tuple[int, ...]:
+    f = case.reading.unfinished
+    assert f is not None
+    return tuple(step.begun for step in f.steps if step.intent.stage in WORKING)[:1]
+
+
+def _victim_while_working(case: Case) -> Judgement:
+    if case.delete_begun is not None:
+        versions = (*_victim_versions(case), case.delete_begun.begun)
+        return UNNEEDED, DELETE, "it was decommissioned and its delete had begun, so the scale-down is finished", versions
+    why = "its delete had not begun" if case.decommission is not None else "it was not decommissioned"
+    return UNSAFE, KEEP, f"operation scale failed in stage {case.reading.scale_stage} and {why}", _victim_versions(case)
+
+
+def _left_over(case: Case) -> Judgement:
+    assert case.left_over is not None
+    return UNSAFE, KEEP, f"{case.left_over.because}: a person has to decide", (case.left_over.since,)
+
+
+def _is_failed_create_unused(case: Case) -> bool:
+    create = case.server.named_by
+    return (
+        create is not None
+        and create.ended_as(StepOutcome.FAILED)
+        and create.operation.outcome is OperationOutcome.SUCCEEDED
+        and not case.uses
+    )
+
+
+def _failed_create(case: Case) -> Judgement:
+    create = case.server.named_by
+    assert create is not None
+    assert create.operation.finished is not None
+    because = f"its create failed, the {create.operation.kind} went on without it, and nothing was put on it"
+    return NEW, DELETE, because, (create.operation.finished,)
+
+
+def _in_service(case: Case) -> Judgement:
+    if case.server.adopted is not None:
+        return IN_SERVICE, KEEP, "it was adopted", ()
+    create = case.create
+    ended = create.operation.finished if create else None
+    return IN_SERVICE, KEEP, "it belongs to the cluster", () if ended is None else (ended,)
+
+
+TABLE: Final = (
+    Row(1, _is_foreign, _foreign),
+    Row(2, lambda case: case.is_gone, _gone),
+    Row(3, _is_in_doubt, _in_doubt),
+    Row(4, lambda case: case.word is not None, _word),
+    Row(5, lambda case: case.history.deletion_asked is not None, _deletion),
+    Row(6, _in_create, _new_in_create),
+    Row(7, _is_unasked_and_unused, _unasked),
+    Row(8, _victim_in(Stage.DECOMMISSION), _victim_decommissioning),
+    Row(9, _created_in(Stage.INFRASTRUCTURE), _created_in_infrastructure),
+    Row(10, _victim_in(Stage.INFRASTRUCTURE), _victim_in_infrastructure),
+    Row(11, _created_in(*WORKING), _created_while_working),
+    Row(12, _victim_in(*WORKING), _victim_while_working),
+    Row(13, lambda case: case.left_over is not None, _left_over),
+    Row(14, _is_failed_create_unused, _failed_create),
+    Row(15, lambda _case: True, _in_service),
+)
+"""The policy. The first row that applies decides."""
+
+_OF_LOST_CREATES: Final = TABLE[1:3]
+"""A create without a server is gone, in doubt, or not listed."""
+
+
+def verdicts(history: History) -> tuple[Verdict, ...]:
+    """Return the verdict of each VM, for the journal as read to its end: known servers first, then creates without one."""
+    return tuple(found for case in Reading(history).cases() if (found := _verdict(case)) is not None)
+
+
+def _verdict(case: Case) -> Verdict | None:
+    table = TABLE if case.lost is None else _OF_LOST_CREATES
+    row = next((row for row in table if row.applies(case)), None)
+    if row is None:
+        return None
+    verdict, action, because, evidence = row.judge(case)
+    create = case.create or case.origin.create
+    return Verdict(
+        server_id=None if case.lost else case.server.id,
+        step=create.id if create else None,
+        name=_name(case),
+        verdict=verdict,
+        action=action,
+        because=because,
+        evidence=tuple(sorted({*case.basis, *evidence})),
+        row=row.number,
+    )
+
+
+def _name(case: Case) -> str | None:
+    if case.lost is None:
+        return case.server.name
+    assert isinstance(case.lost.intent, CreateServer)
+    return case.lost.intent.name

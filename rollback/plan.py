@@ -1,0 +1,49 @@
+"""Verdicts → plan: what to do about each VM, from which version of the stream, and what the cluster becomes."""
+
+from typing import Any
+from uuid import UUID
+
+import attrs
+
+from journal.codec import plain
+from journal.events import ClusterStatus, PlanAction, PlanMade, PlannedVerdict
+from projections.fold import History
+from projections.status import cluster_status
+from projections.verdicts import Verdict, verdicts
+
+
+@attrs.frozen
+class Plan:
+    """The plan of one cluster, made from `version` of its stream. It is data: a stale one is refused, not applied."""
+
+    stream: str
+    operation: UUID | None
+    version: int
+    cluster_status: ClusterStatus
+    verdicts: tuple[Verdict, ...]
+
+    def having(self, action: PlanAction) -> tuple[Verdict, ...]:
+        """Return the verdicts with this action."""
+        return tuple(verdict for verdict in self.verdicts if verdict.action is action)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is to delete and nothing in doubt."""
+        return not self.having(PlanAction.DELETE) and not self.having(PlanAction.FIND)
+
+    def as_event(self) -> PlanMade:
+        """Return the plan as the journal records it."""
+        rows = tuple(PlannedVerdict(v.server_id, v.step, v.name, v.verdict, v.action, v.because, v.evidence) for v in self.verdicts)
+        return PlanMade(rows, self.cluster_status)
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan document: `plan_made`, and what it was made from, as JSON values."""
+        operation = None if self.operation is None else str(self.operation)
+        return {"stream": self.stream, "operation": operation, "version": self.version, **plain(self.as_event())}
+
+
+def plan(history: History) -> Plan:
+    """Return what replay of the history says should be done. Pure: no cloud, no clock, no database."""
+    found = verdicts(history)
+    operation = None if history.unfinished is None else history.unfinished.id
+    return Plan(history.stream, operation, history.version, cluster_status(history, found), found)
