@@ -1,0 +1,56 @@
+"""The narrow port to the cloud: all that the compensator asks of it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+from uuid import UUID
+
+import attrs
+
+from rollback.marks import FoundMarks
+
+
+@attrs.frozen
+class FoundServer:
+    """One server as the cloud shows it; `name`, `created_at` and `marks` are None where the cloud did not say (a cell that is down)."""
+
+    id: str
+    name: str | None
+    status: str
+    created_at: datetime | None
+    marks: FoundMarks | None
+    is_deleting: bool = False
+
+
+class DeleteAnswer(Enum):
+    """What the cloud says to a delete."""
+
+    ACCEPTED = "accepted"
+    ABSENT = "absent"
+
+
+class Cloud(Protocol):
+    """One project in one region of one cloud. Safe to use from many threads.
+
+    Every call raises CloudError where the outcome is unknown, CloudRefused where the cloud refused for certain.
+    """
+
+    @property
+    def name(self) -> str:
+        """Which cloud it is: region and project id, `RegionOne/5f0c…`."""
+
+    def now(self) -> datetime:
+        """Return the time by the cloud's own clock, in UTC."""
+
+    def list_journal(self, journal: UUID) -> Sequence[FoundServer]:
+        """Return the servers whose tags name this journal. Servers of a cell that is down are silently left out."""
+
+    def list_all(self) -> Sequence[FoundServer]:
+        """Return all servers of the project. Those of a cell that is down have status UNKNOWN and no marks."""
+
+    def get(self, server_id: str) -> FoundServer | None:
+        """Return one server, or None if there is none with this id."""
+
+    def delete(self, server_id: str) -> DeleteAnswer:
+        """Ask for a server's deletion. Accepted is not gone: that is seen by `get` only."""

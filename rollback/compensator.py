@@ -1,0 +1,474 @@
+"""The compensator: brings the cloud to a safe state for a cluster, by replaying its journal. The one place that deletes.
+
+    read journal + list cloud   →   fold → classify → plan   →   execute, journaling every action
+
+It can be killed at any point and run again, from any machine: all it knows stands in the journal, and it appends before it acts.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+import attrs
+
+from journal.errors import OwnerAlive, VersionConflict
+from journal.events import (
+    ClusterStatus,
+    Completion,
+    CreateServer,
+    Data,
+    DeleteServer,
+    ErrorDuring,
+    ErrorRecorded,
+    HoldPlaced,
+    OperationFinished,
+    OperationKind,
+    OperationOutcome,
+    OperationStarted,
+    PlanAction,
+    Stage,
+    StepOutcome,
+    VerdictName,
+)
+from journal.journal import Journal
+from journal.stream import Stream
+from projections.fold import DELETED_STATUSES, History, Operation, Step, fold
+from projections.origin import origins
+from projections.verdicts import Verdict
+from rollback.cloud import Cloud, DeleteAnswer, FoundServer
+from rollback.deletable import FOUND_BY_MARK, objection
+from rollback.errors import CloudError, CloudRefused
+from rollback.observe import Observation, Progress, check_cloud, is_news, observe
+from rollback.plan import Plan, plan
+
+MARKS_HOLD_FOR: Final = timedelta(minutes=1)
+"""How old the listing may be from which a server's marks are believed."""
+MOST_ROUNDS: Final = 20
+"""How often a plan is made anew in one compensation because others appended meanwhile."""
+ROW_OF_WORDS: Final = 4
+
+
+@attrs.frozen
+class Report:
+    """What one compensation came to."""
+
+    cluster: str
+    plan: Plan
+    cluster_status: ClusterStatus
+    """What the cluster is now: Error while anything is left to do."""
+    deleted: tuple[str, ...]
+    problems: tuple[str, ...]
+    """Why something is left to do; empty if the compensation is complete."""
+    reason: str
+    """What went wrong in the operation that was compensated, for people."""
+    changed: bool
+    """Whether anything was appended to the journal."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.problems
+
+    @property
+    def kept(self) -> tuple[Verdict, ...]:
+        """The servers that were kept as unsafe, for a person to decide."""
+        return tuple(verdict for verdict in self.plan.verdicts if verdict.verdict is VerdictName.UNSAFE)
+
+
+def preview(journal: Journal, cloud: Cloud, cluster: str, *, wait: bool = False, progress: Progress = lambda _: None) -> Plan:
+    """Return the plan that a rollback would carry out now. It lists the cloud and appends nothing.
+
+    Raises what `rollback_cluster` raises.
+    """
+    stream = journal.stream(cluster)
+    await_owner(journal, cluster, wait=wait, progress=progress)
+    stream.refresh()
+    compensation = _Compensation(journal, cloud, stream, progress)
+    observation = compensation.look()
+    return plan(fold((*stream.events, stream.draft(observation.event))))
+
+
+def rollback_cluster(
+    journal: Journal,
+    cloud: Cloud,
+    cluster: str,
+    *,
+    owned: Stream | None = None,
+    reason: str = "",
+    wait: bool = False,
+    progress: Progress = lambda _: None,
+) -> Report:
+    """Bring the cloud to a safe state for this cluster, and return what came of it.
+
+    `owned` is the stream of a conductor that owns it; without it the stream is taken over, once no owner's lease lives (`wait` waits for
+    that). `reason`: what went wrong, if the caller knows. Running it again changes nothing in the cloud, and appends nothing unless
+    something is new.
+
+    Raises OwnerAlive, UnknownStream, Fenced, WrongCloud, UnsuitableCloud, or CloudError where the cloud cannot be listed.
+    """
+    stream = owned or journal.stream(cluster)
+    if owned is None:
+        await_owner(journal, cluster, wait=wait, progress=progress)
+        stream.refresh()
+    return _Compensation(journal, cloud, stream, progress, owns=owned is not None, reason=reason).run()
+
+
+def await_owner(journal: Journal, cluster: str, *, wait: bool, progress: Progress = lambda _: None) -> None:
+    """Return once no other conductor's lease on the cluster lives. Raises OwnerAlive at once unless `wait`."""
+    while True:
+        try:
+            return journal.refuse_live_owner(cluster)
+        except OwnerAlive as error:
+            if not wait:
+                raise
+            progress(f"waiting for the lease of {error.owner}, until {error.lease_expires_at:%H:%M:%S} UTC")
+            journal.clock.sleep(journal.settings.poll_seconds)
+
+
+class _Compensation:
+    """One run of the compensator over one cluster."""
+
+    def __init__(
+        self, journal: Journal, cloud: Cloud, stream: Stream, progress: Progress, *, owns: bool = False, reason: str = ""
+    ) -> None:
+        self.journal = journal
+        self.cloud = cloud
+        self.stream = stream
+        self.progress = progress
+        self.owns = owns
+        self.reason = reason
+        self.first_version = stream.version
+        self.deleted: list[str] = []
+        self.problems: list[str] = []
+        self.attempts: Counter[str] = Counter()
+        self.given_up: dict[str, str] = {}
+        self._history = History()
+
+    @property
+    def history(self) -> History:
+        """What the stream amounts to, as read so far."""
+        for event in self.stream.since(self._history.version):
+            self._history.apply(event)
+        return self._history
+
+    # ---- looking
+
+    def look(self) -> Observation:
+        """Wait until every request in doubt has had its time, then list the cloud."""
+        history = self.history
+        head = self.journal.store.head(self.stream.id)
+        assert head is not None, "the stream has events"
+        check_cloud(self.cloud, history, head.read_at, self.journal.clock.now())
+        self._await_deadlines(history)
+        return observe(
+            self.cloud, self.journal.id, history, self.journal.clock, self.journal.settings.settle_seconds, self.progress
+        )
+
+    def _await_deadlines(self, history: History) -> None:
+        deadline = _latest_doubt(history)
+        while deadline is not None and (left := (deadline - self.journal.clock.now()).total_seconds()) >= 0:
+            self.progress(f"a create may still be on its way: waiting until {deadline:%H:%M:%S} UTC")
+            self.journal.clock.sleep(left + 0.001)
+
+    # ---- the run
+
+    def run(self) -> Report:
+        """Look, take the stream over if there is something to do, carry the plan out, end the operation."""
+        observation = self.look()
+        draft = self.stream.draft(observation.event)
+        news = is_news(self.stream.events, draft)
+        if not self.owns and not news and not self._has_work():
+            self._note_hold()
+            return self._report(plan(self.history))
+        try:
+            self._record(observation, news=news)
+            return self._settle(observation)
+        finally:
+            self.journal.store.release(self.stream.id, self.journal.conductor, epoch=self.stream.epoch)
+
+    def _has_work(self) -> bool:
+        history = self.history
+        return history.hold is None and (history.unfinished is not None or bool(plan(history).having(PlanAction.DELETE)))
+
+    def _note_hold(self) -> bool:
+        hold = self.history.hold
+        if hold is not None:
+            self.problems.append(f"a hold stands, placed by {hold.by}: {hold.reason}")
+        return hold is not None
+
+    def _record(self, observation: Observation, *, news: bool) -> None:
+        unfinished = self.history.unfinished
+        operation = None if unfinished is None else unfinished.id
+        more = (observation.event,) if news else ()
+        if not self.owns:
+            self.stream.take("compensates", self.journal.claim, *more, operation=operation)
+        elif more:
+            self.stream.append_next(*more, operation=operation, claim=self.journal.claim)
+
+    def _hold_if_history_is_lost(self, observation: Observation) -> None:
+        """Place a hold if a server carries this cluster's mark with a step that the journal does not have."""
+        history = self.history
+        for server in observation.found.values():
+            marks = server.marks
+            if marks is None or marks.step_id is None or marks.step_id in history.creates:
+                continue
+            if not marks.says_journal(self.journal.id) or marks.cluster != self.stream.id:
+                continue
+            seen = history.servers[server.id].known if server.id in history.servers else history.version
+            if history.hold is None and (history.last_hold_released or 0) < seen:
+                reason = (
+                    f"the journal has lost history: server {server.id} carries this cluster's mark with step {marks.step_id}, "
+                    "which the journal does not have (was an old backup restored?)"
+                )
+                self._append(HoldPlaced(self.journal.conductor, reason))
+                return
+
+    def _settle(self, observation: Observation) -> Report:
+        """Carry the plan out, and make it anew whenever others appended meanwhile, until nothing is left or nothing helps."""
+        for _ in range(MOST_ROUNDS):
+            try:
+                done = self._round(observation)
+            except VersionConflict:
+                self.stream.refresh()
+                self.progress("somebody appended meanwhile: planning again")
+                continue
+            if done is not None:
+                return done
+        self.problems.append("others kept appending to the cluster")
+        return self._report(plan(self.history))
+
+    def _round(self, observation: Observation) -> Report | None:
+        """Do one round: a report once it is over, None if there is more to do."""
+        self.problems = []
+        self._hold_if_history_is_lost(observation)
+        self._close_doubts()
+        history = self.history
+        now = plan(history)
+        self._record_plan(history, now)
+        if self._note_hold():
+            return self._report(now)
+        if now.is_settled:
+            return self._finish(now)
+        self._open_operation(now)
+        if self._delete_all(now, observation):
+            return None
+        for verdict in now.having(PlanAction.FIND):
+            self.problems.append(f"create {verdict.step} of {verdict.name!r} is still in doubt: the cloud could not be seen whole")
+        return self._incomplete(now)
+
+    # ---- recording
+
+    def _append(self, *data: Data, operation: UUID | None = None) -> None:
+        """Append right after what was read: whatever others appended meanwhile makes the plan stale."""
+        owner = operation or (self.history.unfinished.id if self.history.unfinished else None)
+        self.stream.append(*data, operation=owner, claim=self.journal.claim)
+
+    def _record_plan(self, history: History, now: Plan) -> None:
+        last = history.last_plan
+        rows = [(v.server_id, v.step, v.verdict, v.action) for v in now.verdicts]
+        known = None if last is None else [(v.server_id, v.step, v.verdict, v.action) for v in last.verdicts]
+        if last is None or rows != known or last.cluster_status is not now.cluster_status:
+            self._append(now.as_event())
+
+    def _close_doubts(self) -> None:
+        """Complete what the observations have settled: creates found or proved absent, deletes of servers that are gone."""
+        for step, completion in _settled_steps(self.history):
+            self._append(completion, operation=step.operation.id)
+
+    def _open_operation(self, now: Plan) -> None:
+        history = self.history
+        if history.unfinished is not None or not now.having(PlanAction.DELETE):
+            return
+        kind = OperationKind.SWEEP if history.deletion_asked is None else OperationKind.DELETE
+        assert history.cloud is not None, "a server to delete was listed in a cloud"
+        started = OperationStarted(kind, self.journal.conductor, history.cloud, (), {})
+        self._append(started, operation=uuid4())
+
+    # ---- deleting
+
+    def _delete_all(self, now: Plan, observation: Observation) -> bool:
+        """Delete what the plan says. Return whether something changed, so that planning again may help."""
+        sent: dict[str, UUID] = {}
+        changed = False
+        try:
+            for verdict in now.having(PlanAction.DELETE):
+                assert verdict.server_id is not None, "only a server can be deleted"
+                problem = self.given_up.get(verdict.server_id) or self._objection(verdict, observation)
+                if problem is not None:
+                    self.problems.append(f"server {verdict.server_id}: {problem}")
+                    continue
+                step = self._send_delete(verdict.server_id)
+                changed = True
+                if step is not None:
+                    sent[verdict.server_id] = step
+        finally:
+            self._await_gone(sent)
+        return changed
+
+    def _objection(self, verdict: Verdict, observation: Observation) -> str | None:
+        assert verdict.server_id is not None
+        fresh = self.journal.clock.now() - observation.event.began_at < MARKS_HOLD_FOR
+        found = observation.found.get(verdict.server_id) if fresh else None
+        if found is None:
+            try:
+                found = self.cloud.get(verdict.server_id)
+            except CloudError as error:
+                return f"its marks cannot be read: {error}"
+        if found is None:
+            return None
+        return objection(self.history, self.journal.id, found, word_stands=verdict.row == ROW_OF_WORDS)
+
+    def _send_delete(self, server_id: str) -> UUID | None:
+        """Journal a delete and send it. Return its step if there is something to wait for."""
+        settings, step = self.journal.settings, uuid4()
+        deadline = self.journal.clock.now() + timedelta(seconds=settings.api_timeout_seconds)
+        self._append(DeleteServer(step, Stage.ROLLBACK, deadline, server_id))
+        self.attempts[server_id] += 1
+        if self.attempts[server_id] >= settings.delete_attempts:
+            self.given_up[server_id] = f"not deleted in {self.attempts[server_id]} attempts"
+        self.progress(f"deleting {server_id}")
+        try:
+            answer = self.cloud.delete(server_id)
+        except CloudRefused as error:
+            self._complete(step, StepOutcome.FAILED, f"the cloud refused: {error}")
+            return None
+        except CloudError as error:
+            self.progress(f"the outcome of deleting {server_id} is unknown: {error}")
+            return step
+        if answer is DeleteAnswer.ABSENT:
+            self._complete(step, StepOutcome.ABSENT, "the server was not there")
+            self.deleted.append(server_id)
+            return None
+        return step
+
+    def _await_gone(self, sent: dict[str, UUID]) -> None:
+        """Wait until the servers are gone, and complete their deletes as what they came to."""
+        settings, clock = self.journal.settings, self.journal.clock
+        until = clock.now() + timedelta(seconds=settings.delete_timeout_seconds)
+        pending = dict(sent)
+        while pending:
+            for server_id, step in list(pending.items()):
+                ended = self._ended(server_id)
+                if ended is None:
+                    continue
+                outcome, reason = ended
+                self._complete(step, outcome, reason)
+                del pending[server_id]
+                if outcome is not StepOutcome.FAILED:
+                    self.deleted.append(server_id)
+                    self.progress(f"{server_id} is gone")
+            if pending and clock.now() >= until:
+                late = f"still there {settings.delete_timeout_seconds:g} s after its delete"
+                self.given_up |= dict.fromkeys(pending, late)
+                return
+            if pending:
+                self.journal.store.renew(self.stream.id, self.journal.claim, epoch=self.stream.epoch)
+                clock.sleep(settings.poll_seconds)
+
+    def _ended(self, server_id: str) -> tuple[StepOutcome, str | None] | None:
+        """Return how a delete ended, or None while it has not."""
+        try:
+            server = self.cloud.get(server_id)
+        except CloudError:
+            return None
+        return _end_of_delete(server)
+
+    def _complete(self, step: UUID, outcome: StepOutcome, reason: str | None = None) -> None:
+        """Complete a delete of this run: a fact, whatever others appended meanwhile."""
+        operation = self.history.steps[step].operation.id
+        self.stream.append_next(Completion(step, outcome, reason=reason), operation=operation, claim=self.journal.claim)
+
+    # ---- ending
+
+    def _finish(self, now: Plan) -> Report:
+        history = self.history
+        operation = history.unfinished
+        reason = self.reason or (history.errors[-1] if history.errors else "")
+        if operation is not None:
+            outcome = _outcome(history, operation, now)
+            self._append(OperationFinished(outcome, now.cluster_status, reason or "its conductor did not finish it"))
+        return self._report(now)
+
+    def _incomplete(self, now: Plan) -> Report:
+        """Record why something is left to do. The operation stays open for the next attempt, but a sweep ends: another may follow."""
+        reason, operation = "; ".join(self.problems), self.history.unfinished
+        if operation is not None and operation.kind is OperationKind.SWEEP:
+            self._append(OperationFinished(OperationOutcome.FAILED, now.cluster_status, reason))
+        elif operation is not None:
+            self._append(ErrorRecorded(ErrorDuring.COMPENSATION, reason))
+        return self._report(now)
+
+    def _report(self, now: Plan) -> Report:
+        history = self.history
+        open_ = history.unfinished is not None or not now.is_settled
+        return Report(
+            cluster=self.stream.id,
+            plan=now,
+            cluster_status=ClusterStatus.ERROR if open_ else now.cluster_status,
+            deleted=tuple(self.deleted),
+            problems=tuple(self.problems),
+            reason=self.reason or (history.errors[-1] if history.errors else ""),
+            changed=self.stream.version > self.first_version,
+        )
+
+
+def _latest_doubt(history: History) -> datetime | None:
+    """Return until when a request of a create in doubt can still be on its way."""
+    known = origins(history).originals
+    creates = (step for op in history.in_unfinished for step in op.steps if isinstance(step.intent, CreateServer))
+    doubts = (s.intent.deadline for s in creates if s.id not in known and not s.ended_as(StepOutcome.ABSENT))
+    return max(doubts, default=None)
+
+
+def _settled_steps(history: History) -> list[tuple[Step, Completion]]:
+    """Return the unfinished creates and deletes whose outcome the journal knows by now, with the completions they get."""
+    gone = {v.server_id or v.step: v for v in plan(history).verdicts if v.verdict is VerdictName.GONE}
+    originals = origins(history).originals
+    result = []
+    for step in history.unfinished_steps:
+        match step.intent:
+            case CreateServer() if (server := originals.get(step.id)) is not None:
+                named = server.id if server.named is None else None
+                result.append((step, Completion(step.id, StepOutcome.FAILED, named, FOUND_BY_MARK)))
+            case CreateServer() if step.id in gone:
+                result.append((step, Completion(step.id, StepOutcome.ABSENT, reason="nothing carries its mark")))
+            case DeleteServer(server_id=server_id) if server_id in gone:
+                result.append((step, Completion(step.id, StepOutcome.ABSENT, reason="the server is gone")))
+            case _:
+                pass
+    return result
+
+
+def _end_of_delete(server: FoundServer | None) -> tuple[StepOutcome, str | None] | None:
+    if server is None:
+        return StepOutcome.SUCCEEDED, None
+    if server.status in DELETED_STATUSES:
+        soft = server.status == "SOFT_DELETED"
+        return StepOutcome.SUCCEEDED, "soft-deleted: the cloud's operator can still restore it" if soft else None
+    if server.status == "ERROR" and not server.is_deleting:
+        return StepOutcome.FAILED, "the server went to ERROR while it was deleted"
+    return None
+
+
+def _outcome(history: History, operation: Operation, now: Plan) -> OperationOutcome:
+    """Return how a compensated operation ends."""
+    clean = not any(step.completion is None for step in operation.steps) and not any(map(_last_delete_failed(history), operation.victims))
+    if operation.kind is OperationKind.SWEEP and history.deletion_asked is None:
+        return OperationOutcome.SUCCEEDED if clean else OperationOutcome.FAILED
+    if now.cluster_status is ClusterStatus.DELETED:
+        done = clean and operation.kind is OperationKind.DELETE
+        return OperationOutcome.SUCCEEDED if done else OperationOutcome.CANCELLED
+    unsafe = any(verdict.verdict is VerdictName.UNSAFE for verdict in now.verdicts)
+    kept = unsafe or history.deletion_asked is not None
+    return OperationOutcome.FAILED if kept else OperationOutcome.ROLLED_BACK
+
+
+def _last_delete_failed(history: History) -> Callable[[str], bool]:
+    def failed(server_id: str) -> bool:
+        ended = (step for step in history.servers[server_id].deletes if step.completed is not None)
+        last = max(ended, key=lambda step: step.completed or 0, default=None)
+        return last is not None and last.ended_as(StepOutcome.FAILED)
+
+    return failed
