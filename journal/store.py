@@ -12,7 +12,7 @@ from uuid import UUID
 import attrs
 
 from journal.codec import Document, digest, to_document
-from journal.events import Event
+from journal.events import CreateServer, DeleteServer, Event, Intent
 
 
 @attrs.frozen
@@ -106,6 +106,27 @@ class EventStore(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+def unfinished_step(event: Event, intent: Intent) -> UnfinishedStep:
+    """Return the index's entry of an intent."""
+    match intent:
+        case CreateServer(name=subject) | DeleteServer(server_id=subject):
+            pass
+        case _:
+            subject = ", ".join(intent.server_ids) or "the whole cluster"
+    assert event.operation is not None, "an intent stands in an operation"
+    return UnfinishedStep(
+        stream=event.stream,
+        version=event.version,
+        operation=event.operation,
+        step=intent.step,
+        stage=str(intent.stage),
+        action=intent.action,
+        subject=subject,
+        recorded_at=event.recorded_at,
+        deadline=intent.deadline,
+    )
 
 
 def chained(previous_hash: str, events: Sequence[Event]) -> tuple[Event, ...]:

@@ -2,15 +2,15 @@
 
 from journal.events import ClusterStatus, OperationKind, PlanAction, VerdictName
 from projections.fold import History
-from projections.verdicts import WORKING, Reading, Verdict
+from projections.verdicts import WORKING, Reading, Verdict, verdicts
 
 ROW_OF_WORDS = 4
 
 
-def cluster_status(history: History, verdicts: tuple[Verdict, ...]) -> ClusterStatus:
+def cluster_status(history: History, found: tuple[Verdict, ...]) -> ClusterStatus:
     """Return the status that the cluster becomes, whether or not anything is left to do."""
     if history.deletion_asked is not None:
-        kept = any(v.row == ROW_OF_WORDS and v.action is PlanAction.KEEP for v in verdicts)
+        kept = any(v.row == ROW_OF_WORDS and v.action is PlanAction.KEEP for v in found)
         return ClusterStatus.ERROR if kept else ClusterStatus.DELETED
     match history.unfinished:
         case None:
@@ -18,17 +18,17 @@ def cluster_status(history: History, verdicts: tuple[Verdict, ...]) -> ClusterSt
         case operation if operation.kind is OperationKind.CREATE:
             return ClusterStatus.ERROR
         case operation if operation.kind is OperationKind.SCALE:
-            return _after_scale(Reading(history), verdicts)
+            return _after_scale(Reading(history), found)
         case _:
             return _standing_status(history)
 
 
-def _after_scale(reading: Reading, verdicts: tuple[Verdict, ...]) -> ClusterStatus:
+def _after_scale(reading: Reading, found: tuple[Verdict, ...]) -> ClusterStatus:
     stage = reading.scale_stage
     broken = (
         (stage is not None and not reading.decommission_complete)
         or stage in WORKING
-        or any(verdict.verdict is VerdictName.UNSAFE for verdict in verdicts)
+        or any(verdict.verdict is VerdictName.UNSAFE for verdict in found)
     )
     return ClusterStatus.ERROR if broken else ClusterStatus.ACTIVE
 
@@ -38,3 +38,17 @@ def _standing_status(history: History) -> ClusterStatus:
         return ClusterStatus.DELETED
     last = history.last_end
     return ClusterStatus.ACTIVE if last is None or last.cluster_status is None else last.cluster_status
+
+
+def shown_status(history: History, *, owner_alive: bool) -> str:
+    """Return what a person is shown as a cluster's status now.
+
+    While an operation is unfinished that is `running (KIND)` under a live lease, and Error without one; so it is while something is left to do.
+    """
+    if history.unfinished is not None and owner_alive:
+        return f"running ({history.unfinished.kind})"
+    found = verdicts(history)
+    left = any(verdict.action in (PlanAction.DELETE, PlanAction.FIND) for verdict in found)
+    if history.unfinished is not None or left:
+        return str(ClusterStatus.ERROR)
+    return str(cluster_status(history, found))

@@ -1,0 +1,45 @@
+PYTHON ?= python3
+VENV := .venv
+CLOUD_VENV := .venv-cloud
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint cloud clean
+
+help:
+	@echo "make demo    see the point: a conductor is killed on a real Nova, and everything is cleaned up"
+	@echo "make test    run every check that must pass"
+	@echo "make lint    ruff, mypy, import contracts"
+	@echo "make cloud   run the local cloud until Ctrl-C"
+	@echo "make clean   remove the environments and the local cloud's state"
+
+demo: $(VENV)/ready
+	@if [ -z "$(DEMO_CLOUD)" ]; then $(MAKE) --no-print-directory $(CLOUD_VENV)/ready; fi
+	@$(VENV)/bin/python -m examples.demo $(if $(DEMO_CLOUD),--cloud "$(DEMO_CLOUD)" --image "$(DEMO_IMAGE)" --flavor "$(DEMO_FLAVOR)" --network "$(DEMO_NETWORK)")
+
+test: lint $(CLOUD_VENV)/ready
+	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+cloud: $(CLOUD_VENV)/ready
+	$(CLOUD_VENV)/bin/python -W ignore -m local_cloud run --state .cloud
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@echo "making $(VENV) (about half a minute, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --upgrade "pip>=25.1" setuptools
+	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group test --group lint --editable .
+	@touch $@
+
+$(CLOUD_VENV)/ready: local_cloud/requirements.txt local_cloud/constraints.txt
+	@echo "making $(CLOUD_VENV) with keystone, placement and nova (about a minute, once)"
+	@$(PYTHON) -m venv $(CLOUD_VENV)
+	@$(CLOUD_VENV)/bin/pip install $(PIP_FLAGS) --constraint local_cloud/constraints.txt --requirement local_cloud/requirements.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(CLOUD_VENV) .cloud

@@ -1,0 +1,159 @@
+"""The command line's frame: the application, how commands reach the journal, and how errors end.
+
+Each package brings its own commands, as entry points of the group `provjournal.commands`; nothing here knows them.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from cliff.app import App
+from cliff.command import Command
+from cliff.commandmanager import CommandManager
+from cliff.lister import Lister
+from cliff.show import ShowOne
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from journal.errors import JournalError
+from journal.journal import Journal
+
+OK: Final = 0
+PROBLEM: Final = 1
+"""A problem was found, or is left."""
+UNREADABLE: Final = 2
+"""Wrong usage, or input that cannot be read."""
+INTERRUPTED: Final = 130
+
+STDERR: Final = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class CommandError(Exception):
+    """Something the user has to put right: shown without a traceback."""
+
+    def __init__(self, message: str, code: int = UNREADABLE) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Application(App):
+    """`provjournal`, which loads a command only when it is called."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description="What happened to your clusters, what is unfinished, and what would be deleted and why.",
+            version=version("provisioning-journal"),
+            command_manager=CommandManager("provjournal.commands"),
+            deferred_help=True,
+        )
+
+    def build_option_parser(self, description: str | None, version: str | None) -> argparse.ArgumentParser:  # type: ignore[override]
+        """Add the options that every command knows."""
+        parser: argparse.ArgumentParser = super().build_option_parser(description, version)
+        _add_journal_option(parser, dest="app_journal")
+        return parser
+
+    def configure_logging(self) -> None:
+        """Keep libraries quiet unless the user wants to hear them."""
+        super().configure_logging()
+        if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
+            for library in ("alembic", "keystoneauth", "openstack", "stevedore"):
+                logging.getLogger(library).setLevel(logging.ERROR)
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run a command, and turn what the user can put right into one message and an exit code."""
+        try:
+            return int(super().run_subcommand(argv))
+        except KeyboardInterrupt:
+            STDERR.print("provjournal: interrupted; the journal is consistent, run the same command again to go on")
+            return INTERRUPTED
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        return int(Application().run(list(sys.argv[1:] if argv is None else argv)))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+class _Handled(Command):
+    """A command whose errors end as one message and an exit code."""
+
+    app: Application
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command."""
+        try:
+            result = super().run(parsed_args)
+        except CommandError as error:
+            STDERR.print(f"provjournal: {error}", markup=False)
+            return error.code
+        except JournalError as error:
+            STDERR.print(f"provjournal: {error}", markup=False)
+            return UNREADABLE
+        return OK if result is None else int(result)
+
+
+class FreeCommand(_Handled):
+    """A command that prints what it likes."""
+
+
+class ListCommand(_Handled, Lister):
+    """A command that shows rows, in any of cliff's formats."""
+
+
+class ShowCommand(_Handled, ShowOne):
+    """A command that shows one thing, in any of cliff's formats."""
+
+
+class NeedsJournal(_Handled):
+    """A command that works on a journal in a database."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the journal's option."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        _add_journal_option(parser, dest="journal")
+        return parser
+
+    def journal_url(self, parsed_args: argparse.Namespace) -> str:
+        """Return the journal's URL. Raises CommandError if there is none."""
+        url = parsed_args.journal or self.app.options.app_journal or os.environ.get("PROVJOURNAL_URL")
+        if not url:
+            msg = "Which journal? Give --journal URL (sqlite:///path, for one) or set PROVJOURNAL_URL."
+            raise CommandError(msg)
+        return str(url)
+
+    @contextmanager
+    def opened(self, parsed_args: argparse.Namespace) -> Iterator[Journal]:
+        """Open the journal for the length of a command."""
+        with Journal.open(self.journal_url(parsed_args)) as journal:
+            yield journal
+
+
+def tracked(items: Iterable[Any], doing: str, total: int | None = None) -> Iterator[Any]:
+    """Yield the items under a progress bar on standard error, if that is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal) as progress:
+        yield from progress.track(items, total=total, description=doing)
+
+
+def say(message: str) -> None:
+    """Tell a person what is going on, on standard error."""
+    STDERR.print(message, markup=False)
+
+
+def existing_file(text: str) -> Path:
+    """Return a path that a command will read: an argparse type."""
+    return Path(text)
+
+
+def _add_journal_option(parser: argparse.ArgumentParser, dest: str) -> None:
+    parser.add_argument("--journal", metavar="URL", dest=dest, help="database URL of the journal (default: PROVJOURNAL_URL)")

@@ -1,0 +1,150 @@
+"""The reference store: the store's protocol in memory, as simply as it can be said. It forgets everything when its process ends."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import attrs
+
+from journal.codec import Document, to_document
+from journal.errors import EventIdReused, Fenced, JournalRegressed, OwnerAlive, VersionConflict
+from journal.events import Completion, Event, Intent, OperationFinished, OperationStarted
+from journal.store import Claim, Head, UnfinishedStep, unfinished_step
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class MemoryStore:
+    """Streams in memory. `now` is its clock, which a simulation drives."""
+
+    def __init__(self, now: Callable[[], datetime] = _utc_now) -> None:
+        self._now = now
+        self._journal_id = uuid4()
+        self._lock = threading.RLock()
+        self._heads: dict[str, Head] = {}
+        self._streams: dict[str, list[Event]] = {}
+        self._by_id: dict[UUID, Event] = {}
+        self._unfinished: dict[UUID, UnfinishedStep] = {}
+
+    @property
+    def journal_id(self) -> UUID:
+        """The id of this journal."""
+        return self._journal_id
+
+    def append(
+        self, events: Sequence[Event], *, previous_hash: str, expected_epoch: int, claim: Claim | None = None
+    ) -> tuple[Event, ...]:
+        """Append chained events of one stream."""
+        with self._lock:
+            if self._is_recorded(events):
+                return tuple(events)
+            self._check(events[0], previous_hash, expected_epoch, claim)
+            head = self._next_head(events, claim)
+            self._heads[head.stream] = head
+            self._streams.setdefault(head.stream, []).extend(events)
+            for event in events:
+                self._by_id[event.id] = event
+                self._index(event)
+            return tuple(events)
+
+    def renew(self, stream: str, claim: Claim, *, epoch: int) -> None:
+        """Extend the owner's lease."""
+        with self._lock:
+            head = self._heads[stream]
+            if (head.owner, head.epoch) != (claim.owner, epoch):
+                raise Fenced(stream, epoch, head.epoch, head.owner)
+            expires = self._now() + timedelta(seconds=claim.seconds)
+            self._heads[stream] = attrs.evolve(head, lease_expires_at=expires)
+
+    def release(self, stream: str, owner: str, *, epoch: int) -> None:
+        """Give the stream up."""
+        with self._lock:
+            head = self._heads.get(stream)
+            if head is not None and (head.owner, head.epoch) == (owner, epoch):
+                self._heads[stream] = attrs.evolve(head, owner=None, lease_expires_at=None)
+
+    def head(self, stream: str) -> Head | None:
+        """Return the guard row of a stream."""
+        with self._lock:
+            head = self._heads.get(stream)
+            return None if head is None else attrs.evolve(head, read_at=self._now())
+
+    def heads(self) -> Iterator[Head]:
+        """Yield the guard rows of all streams."""
+        with self._lock:
+            now = self._now()
+            return iter([attrs.evolve(self._heads[stream], read_at=now) for stream in sorted(self._heads)])
+
+    def read(self, stream: str, *, after: int = 0) -> Iterator[Event]:
+        """Yield the events of a stream."""
+        with self._lock:
+            return iter(self._streams.get(stream, [])[after:])
+
+    def documents(self, stream: str) -> Iterator[Document]:
+        """Yield the events of a stream as they are stored."""
+        return (to_document(event) for event in self.read(stream))
+
+    def unfinished_steps(self) -> Iterator[UnfinishedStep]:
+        """Yield the unfinished steps of all streams."""
+        with self._lock:
+            return iter(sorted(self._unfinished.values(), key=lambda step: (step.stream, step.version)))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _is_recorded(self, events: Sequence[Event]) -> bool:
+        stored = [self._by_id[event.id] for event in events if event.id in self._by_id]
+        for event in events:
+            known = self._by_id.get(event.id)
+            if known is not None and known.hash != event.hash:
+                raise EventIdReused(event.stream, event.id)
+        return len(stored) == len(events)
+
+    def _check(self, first: Event, previous_hash: str, expected_epoch: int, claim: Claim | None) -> None:
+        stream, expected = first.stream, first.version - 1
+        head = self.head(stream)
+        if head is None:
+            if expected:
+                raise JournalRegressed(stream, expected, 0)
+            return
+        if head.epoch > expected_epoch:
+            raise Fenced(stream, expected_epoch, head.epoch, head.owner)
+        if head.version < expected or head.epoch < expected_epoch:
+            raise JournalRegressed(stream, expected, head.version)
+        if head.version > expected:
+            raise VersionConflict(stream, expected, head.version)
+        if head.hash != previous_hash:
+            raise JournalRegressed(stream, expected, head.version)
+        if claim is not None and head.owner_alive and head.owner != claim.owner:
+            assert head.owner is not None
+            assert head.lease_expires_at is not None
+            raise OwnerAlive(stream, head.owner, head.lease_expires_at)
+
+    def _next_head(self, events: Sequence[Event], claim: Claim | None) -> Head:
+        last, now = events[-1], self._now()
+        before = self._heads.get(last.stream)
+        assert last.hash is not None, "appended events are chained"
+        owner, expires = (None, None) if before is None or last.epoch > before.epoch else (before.owner, before.lease_expires_at)
+        if claim is not None:
+            owner, expires = claim.owner, now + timedelta(seconds=claim.seconds)
+        operation = None if before is None else before.operation
+        for event in events:
+            if isinstance(event.data, OperationStarted):
+                operation = event.operation
+            elif isinstance(event.data, OperationFinished):
+                operation = None
+        return Head(last.stream, last.version, last.hash, last.epoch, owner, expires, operation, now)
+
+    def _index(self, event: Event) -> None:
+        match event.data:
+            case Completion(step=step):
+                self._unfinished.pop(step, None)
+            case OperationFinished():
+                self._unfinished = {id_: step for id_, step in self._unfinished.items() if step.stream != event.stream}
+            case data if isinstance(data, Intent):
+                self._unfinished[data.step] = unfinished_step(event, data)
+            case _:
+                pass

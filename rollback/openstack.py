@@ -1,0 +1,163 @@
+"""The cloud through openstacksdk: the one module that understands HTTP codes and Nova's ways.
+
+The microversion is pinned: tags can be set at creation from 2.52 on, and only from 2.69 on does a listing say which servers it could not see.
+Creates are never retried: a read timeout or a 5xx does not mean that no server was made (keystoneauth would send the POST again).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Self
+from uuid import UUID
+
+import openstack
+from keystoneauth1 import exceptions as keystone
+from openstack import exceptions as sdk
+from openstack.connection import Connection
+
+from journal.recorder import Refused, Step
+from journal.settings import Settings
+from rollback.cloud import DeleteAnswer, FoundServer
+from rollback.errors import CloudError, CloudRefused, UnsuitableCloud
+from rollback.marks import FoundMarks, journal_tag, marks_of
+
+MICROVERSION: Final = "2.69"
+"""The compute API version that everything here is written for."""
+
+POLL_SECONDS: Final = 0.5
+"""How often a single server is asked for while it is waited for."""
+
+_REFUSED: Final = frozenset({400, 401, 403, 404, 409, 413, 422, 429})
+"""HTTP codes that say that nothing was done. A create's marks are looked for all the same: not even 400 is proof."""
+
+
+class OpenStackCloud:
+    """One project in one region, through openstacksdk."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use a connection of the caller's. Raises UnsuitableCloud if its compute API is too old, CloudError if it cannot be asked."""
+        self.connection = connection
+        self._compute = connection.compute
+        self._compute.default_microversion = MICROVERSION
+        self._compute.connect_retries = 0
+        self._compute.status_code_retries = 0
+        with _translated("asking for the compute API's version"):
+            data = self._compute.get_endpoint_data()
+            self._name = f"{self._compute.region_name or 'default'}/{connection.current_project_id}"
+        newest = None if data is None else data.max_microversion
+        if newest is None or newest < tuple(int(part) for part in MICROVERSION.split(".")):
+            shown = "none" if newest is None else ".".join(map(str, newest))
+            msg = f"Cloud {self._name} has compute API microversion {shown}; {MICROVERSION} (Nova 19, 2019) or newer is needed."
+            raise UnsuitableCloud(msg)
+
+    @classmethod
+    def connect(cls, cloud: str | None = None, settings: Settings | None = None) -> Self:
+        """Connect to a cloud of clouds.yaml, or to the one that the environment names.
+
+        Raises UnsuitableCloud or CloudError.
+        """
+        timeout = (settings or Settings()).api_timeout_seconds
+        with _translated(f"connecting to cloud {cloud or 'of the environment'}"):
+            connection = openstack.connect(cloud=cloud, app_name="provjournal", api_timeout=timeout)
+        return cls(connection)
+
+    @property
+    def name(self) -> str:
+        """Which cloud it is: region and project id."""
+        return self._name
+
+    def now(self) -> datetime:
+        """Return the time by the cloud's own clock, as the `Date` of its answers tells it."""
+        with _translated("asking for the time"):
+            date = self._compute.get("/servers?limit=1").headers.get("Date")
+        if date is None:
+            msg = f"Cloud {self._name} does not say what time it is: its answers have no Date header."
+            raise UnsuitableCloud(msg)
+        return parsedate_to_datetime(date).astimezone(UTC)
+
+    def list_journal(self, journal: UUID) -> Sequence[FoundServer]:
+        """Return the servers whose tags name this journal."""
+        return self._list(tags=journal_tag(journal))
+
+    def list_all(self) -> Sequence[FoundServer]:
+        """Return all servers of the project: a listing without filters is the only one that shows cells that are down."""
+        return self._list()
+
+    def get(self, server_id: str) -> FoundServer | None:
+        """Return one server, or None if there is none with this id."""
+        with _translated(f"asking for server {server_id}"):
+            try:
+                return _found(self._compute.get_server(server_id))
+            except sdk.NotFoundException:
+                return None
+
+    def delete(self, server_id: str) -> DeleteAnswer:
+        """Ask for a server's deletion."""
+        with _translated(f"deleting server {server_id}"):
+            try:
+                self._compute.delete_server(server_id, ignore_missing=False)
+            except sdk.NotFoundException:
+                return DeleteAnswer.ABSENT
+        return DeleteAnswer.ACCEPTED
+
+    def create_server(self, step: Step, **attributes: Any) -> str:  # noqa: ANN401 (whatever Nova takes)
+        """Create a server with the marks of its step and return its id; `attributes` as openstacksdk's compute proxy takes them.
+
+        Raises Refused where the cloud refused, CloudError where nobody knows; the step then fails or stays unfinished.
+        """
+        marks = marks_of(step)
+        tags = [*attributes.pop("tags", []), *marks.tags]
+        metadata = {**attributes.pop("metadata", {}), **marks.metadata}
+        try:
+            with _translated(f"creating server {step.name}"):
+                server = self._compute.create_server(name=step.name, tags=tags, metadata=metadata, **attributes)
+        except CloudRefused as error:
+            raise Refused(str(error)) from error
+        return str(server.id)
+
+    def wait_until_active(self, server_id: str, *, timeout_seconds: float) -> None:
+        """Wait until a server is ACTIVE. Raises CloudError where it goes to ERROR, disappears, or takes longer."""
+        with _translated(f"waiting for server {server_id}"):
+            server = self._compute.get_server(server_id)
+            self._compute.wait_for_server(server, status="ACTIVE", failures=["ERROR"], interval=POLL_SECONDS, wait=timeout_seconds)
+
+    def wait_until_gone(self, server_id: str, *, timeout_seconds: float) -> None:
+        """Wait until a server is deleted. Raises CloudError where it goes to ERROR or takes longer."""
+        with _translated(f"waiting until server {server_id} is gone"):
+            try:
+                server = self._compute.get_server(server_id)
+            except sdk.NotFoundException:
+                return
+            self._compute.wait_for_delete(server, interval=POLL_SECONDS, wait=timeout_seconds)
+
+    def _list(self, **query: Any) -> list[FoundServer]:  # noqa: ANN401 (Nova's filters)
+        with _translated("listing servers"):
+            return [_found(server) for server in self._compute.servers(**query)]
+
+
+def _found(server: Any) -> FoundServer:  # noqa: ANN401 (openstacksdk's resources are untyped)
+    marks = None if server.tags is None and not server.metadata else FoundMarks.of(server.tags or (), server.metadata or {})
+    return FoundServer(
+        id=server.id,
+        name=server.name,
+        status=(server.status or "UNKNOWN").upper(),
+        created_at=None if server.created_at is None else datetime.fromisoformat(server.created_at),
+        marks=marks,
+        is_deleting=server.task_state == "deleting",
+    )
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Turn the SDK's and keystoneauth's errors into ours."""
+    try:
+        yield
+    except sdk.HttpException as error:
+        code = getattr(error, "status_code", None)
+        kind = CloudRefused if code in _REFUSED else CloudError
+        msg = f"{doing}: HTTP {code}: {error.details or error.message}"
+        raise kind(msg) from error
+    except (sdk.SDKException, keystone.ClientException) as error:
+        msg = f"{doing}: {error}"
+        raise CloudError(msg) from error

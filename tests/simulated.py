@@ -1,0 +1,159 @@
+"""A simulated clock and a simulated cloud, for tests that need a world without waiting. Held to the same contract as the real one."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import attrs
+
+from journal.recorder import Refused, Step
+from rollback.cloud import DeleteAnswer, FoundServer
+from rollback.errors import CloudError
+from rollback.marks import FoundMarks, journal_tag, marks_of
+
+CLOUD = "RegionOne/5f0c4d"
+
+
+class SimulatedClock:
+    """Time that passes only when somebody sleeps; what is due meanwhile happens then."""
+
+    def __init__(self) -> None:
+        self._now = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+        self._due: list[tuple[datetime, Callable[[], None]]] = []
+
+    def now(self) -> datetime:
+        """Return the time now."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        until = self._now + timedelta(seconds=seconds)
+        while due := sorted((item for item in self._due if item[0] <= until), key=lambda item: item[0]):
+            self._due.remove(due[0])
+            self._now = max(self._now, due[0][0])
+            due[0][1]()
+        self._now = until
+
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        """Have something happen once this much time has passed."""
+        self._due.append((self._now + timedelta(seconds=seconds), what))
+
+
+@attrs.define
+class SimulatedServer:
+    """One server of the simulated cloud."""
+
+    id: str
+    name: str
+    tags: list[str]
+    metadata: dict[str, str]
+    created_at: datetime
+    status: str = "ACTIVE"
+    is_deleting: bool = False
+    cell_is_down: bool = False
+
+    def shown(self) -> FoundServer:
+        """Return the server as a listing of everything shows it."""
+        if self.cell_is_down:
+            return FoundServer(self.id, None, "UNKNOWN", None, None)
+        marks = FoundMarks.of(self.tags, self.metadata)
+        return FoundServer(self.id, self.name, self.status, self.created_at, marks, self.is_deleting)
+
+
+class SimulatedCloud:
+    """A cloud in memory. `fails` are errors that the next calls raise, by method; `lands_late` lets a create's server appear after seconds."""
+
+    def __init__(self, clock: SimulatedClock, name: str = CLOUD) -> None:
+        self.clock = clock
+        self.name = name
+        self.servers: dict[str, SimulatedServer] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.fails: dict[str, list[Exception]] = {}
+        self.delete_seconds = 0.0
+        self.delete_goes_to_error = 0
+        self.skew = timedelta()
+        self._count = 0
+
+    @property
+    def writes(self) -> list[tuple[str, str]]:
+        """The calls that changed something."""
+        return [call for call in self.calls if call[0] in ("create_server", "delete")]
+
+    def now(self) -> datetime:
+        """Return the time by the cloud's own clock."""
+        return self.clock.now() + self.skew
+
+    def create_server(self, step: Step, **attributes: Any) -> str:
+        """Create a server with the marks of its step."""
+        self._call("create_server", step.name)
+        return self.land(step, **attributes)
+
+    def land(self, step: Step, *, tags: Sequence[str] = (), **_: Any) -> str:
+        """Make the server of a step, as when its POST arrives."""
+        self._count += 1
+        marks = marks_of(step)
+        server = SimulatedServer(f"vm-{self._count}", step.name, [*tags, *marks.tags], marks.metadata, self.clock.now())
+        self.servers[server.id] = server
+        return server.id
+
+    def wait_until_active(self, server_id: str, *, timeout_seconds: float) -> None:
+        """Wait until a server is ACTIVE."""
+        self._call("wait_until_active", server_id)
+        if server_id not in self.servers or self.servers[server_id].status != "ACTIVE":
+            msg = f"server {server_id} is not ACTIVE after {timeout_seconds} s"
+            raise CloudError(msg)
+
+    def wait_until_gone(self, server_id: str, *, timeout_seconds: float) -> None:
+        """Wait until a server is gone."""
+        self._call("wait_until_gone", server_id)
+        self.clock.sleep(timeout_seconds)
+        if server_id in self.servers:
+            msg = f"server {server_id} is still there"
+            raise CloudError(msg)
+
+    def list_journal(self, journal: UUID) -> list[FoundServer]:
+        """Return the servers whose tags name this journal; those of a cell that is down are left out."""
+        self._call("list_journal", str(journal))
+        tag = journal_tag(journal)
+        return [server.shown() for server in self.servers.values() if tag in server.tags and not server.cell_is_down]
+
+    def list_all(self) -> list[FoundServer]:
+        """Return all servers."""
+        self._call("list_all", "")
+        return [server.shown() for server in self.servers.values()]
+
+    def get(self, server_id: str) -> FoundServer | None:
+        """Return one server."""
+        self._call("get", server_id)
+        server = self.servers.get(server_id)
+        return None if server is None else server.shown()
+
+    def delete(self, server_id: str) -> DeleteAnswer:
+        """Ask for a server's deletion."""
+        self._call("delete", server_id)
+        server = self.servers.get(server_id)
+        if server is None:
+            return DeleteAnswer.ABSENT
+        if self.delete_goes_to_error:
+            self.delete_goes_to_error -= 1
+            server.status = "ERROR"
+            return DeleteAnswer.ACCEPTED
+        server.is_deleting = True
+        if self.delete_seconds:
+            self.clock.later(self.delete_seconds, lambda: self._vanish(server_id))
+        else:
+            self._vanish(server_id)
+        return DeleteAnswer.ACCEPTED
+
+    def _vanish(self, server_id: str) -> None:
+        self.servers.pop(server_id, None)
+
+    def _call(self, method: str, about: str) -> None:
+        self.calls.append((method, about))
+        errors = self.fails.get(method)
+        if errors:
+            raise errors.pop(0)
+
+
+REFUSED = Refused("quota exceeded")
