@@ -23,9 +23,10 @@ def verify_stream(store: EventStore, head: Head) -> Iterator[Damage | None]:
     """Check one stream: yield None for each good event, and a Damage, as the last item, at the first bad place."""
     rules, previous = StreamRules(), FIRST_HASH
     for document in store.documents(head.stream):
+        version = rules.version + 1
         damage = _check(document, previous, rules)
         if damage is not None:
-            yield Damage(head.stream, rules.version + 1, damage)
+            yield Damage(head.stream, version, damage)
             return
         previous = document["hash"]
         yield None

@@ -1,0 +1,211 @@
+"""The SQL store on SQLite: the contract, durability, append-only by the database, and errors that a person can act on."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from builders import create_server
+from contracts.store import StoreContract, begin, follow
+from sqlalchemy import text
+
+from journal.errors import SchemaNotCurrent, StoreError, StoreUnavailable
+from journal.events import HoldPlaced
+from journal.sql.engine import connect, parsed
+from journal.sql.schema import METADATA
+from journal.sql.store import SqlStore, open_store
+from journal.verify import verify_stream
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqlStore]:
+    store = open_store(f"sqlite:///{path}", upgrade=True)
+    yield store
+    store.close()
+
+
+class TestSqliteStore(StoreContract):
+    @pytest.fixture
+    def store(self, store: SqlStore) -> SqlStore:
+        return store
+
+
+def test_the_journals_id_is_made_once(store: SqlStore, path: Path) -> None:
+    again = open_store(f"sqlite:///{path}", upgrade=True)
+    assert again.journal_id == store.journal_id
+    again.close()
+
+
+def test_the_migrations_make_what_the_code_expects(path: Path, store: SqlStore) -> None:
+    engine = connect(parsed(f"sqlite:///{path}"))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("recursive_triggers", 1), ("foreign_keys", 1), ("busy_timeout", 30000)]
+)
+def test_every_connection_has_the_settings_that_the_promises_rest_on(path: Path, store: SqlStore, pragma: str, value: object) -> None:
+    engine = connect(parsed(f"sqlite:///{path}"))
+    with engine.connect() as connection:
+        assert connection.execute(text(f"PRAGMA {pragma}")).scalar_one() == value
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE events SET data = '{}'",
+        "DELETE FROM events",
+        "INSERT OR REPLACE INTO events SELECT * FROM events",
+    ],
+)
+def test_the_database_refuses_to_change_or_remove_events(path: Path, store: SqlStore, statement: str) -> None:
+    begin(store)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA recursive_triggers = ON")
+    with pytest.raises(sqlite3.IntegrityError, match="never changed or removed"):
+        connection.execute(statement)
+    connection.close()
+
+
+def test_events_are_json_that_any_client_can_read(path: Path, store: SqlStore) -> None:
+    follow(store, begin(store), HoldPlaced("ops", "looking"))
+    connection = sqlite3.connect(path)
+    row = connection.execute("SELECT type, json_extract(data, '$.reason') FROM events WHERE version = 2").fetchone()
+    connection.close()
+    assert row == ("hold_placed", "looking")
+
+
+@pytest.mark.parametrize(
+    ("damage", "version"),
+    [
+        ("UPDATE events SET data = replace(data, 'w1', 'w9') WHERE version = 3", 3),
+        ("DELETE FROM events WHERE version = 3", 3),
+        ("UPDATE events SET version = CASE version WHEN 2 THEN 3 ELSE 2 END WHERE version IN (2, 3)", 2),
+        ("DELETE FROM events WHERE version = 4", 4),
+        ("UPDATE events SET hash = '" + "0" * 64 + "' WHERE version = 4", 4),
+    ],
+    ids=["changed payload", "deleted event", "swapped events", "deleted tail", "forged tail"],
+)
+def test_verify_names_the_first_bad_place(path: Path, store: SqlStore, damage: str, version: int) -> None:
+    begin(store, "c-1", None, HoldPlaced("ops", "a"), create_server("w1"), create_server("w2"))
+    (head,) = store.heads()
+    assert set(verify_stream(store, head)) == {None}
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP TRIGGER events_refuse_UPDATE; DROP TRIGGER events_refuse_DELETE")
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    if "CASE" in damage:
+        for one in (
+            "UPDATE events SET version = 99 WHERE version = 2",
+            "UPDATE events SET version = 2 WHERE version = 3",
+            "UPDATE events SET version = 3 WHERE version = 99",
+        ):
+            connection.execute(one)
+    else:
+        connection.execute(damage)
+    connection.commit()
+    connection.close()
+    damages = [found for found in verify_stream(store, head) if found is not None]
+    assert [(found.stream, found.version) for found in damages] == [("c-1", version)]
+
+
+WRITER = """
+import sys
+from builders import create_server
+from contracts.store import begin, follow
+from journal.sql.store import open_store
+store = open_store(sys.argv[1])
+last = begin(store, sys.argv[2])
+while True:
+    print(last[-1].version, flush=True)
+    last = follow(store, last, create_server())
+"""
+
+
+def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(path: Path, store: SqlStore) -> None:
+    for number in range(5):
+        stream = f"s-{number}"
+        command = [sys.executable, "-c", WRITER, f"sqlite:///{path}", stream]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as writer:
+            assert writer.stdout is not None
+            for line in writer.stdout:
+                if int(line) > 5 * (number + 1):
+                    break
+            writer.send_signal(signal.SIGKILL)
+            acknowledged = [int(line), *(int(rest) for rest in writer.stdout if rest.endswith("\n"))]
+        head = store.head(stream)
+        assert head is not None
+        assert head.version in (acknowledged[-1], acknowledged[-1] + 1)
+        assert set(verify_stream(store, head)) == {None}
+
+
+def test_a_journal_that_does_not_exist_is_not_made_by_looking(path: Path) -> None:
+    with pytest.raises(SchemaNotCurrent, match="provjournal journal upgrade"):
+        open_store(f"sqlite:///{path}")
+    assert not path.exists()
+
+
+def test_a_database_without_a_journal_says_what_to_do(path: Path) -> None:
+    sqlite3.connect(path).close()
+    path.touch()
+    with pytest.raises(SchemaNotCurrent, match="Make it with `provjournal journal upgrade`"):
+        open_store(f"sqlite:///{path}")
+
+
+def test_a_journal_of_a_newer_library_is_refused(path: Path, store: SqlStore) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    for upgrade in (False, True):
+        with pytest.raises(SchemaNotCurrent, match="newer version"):
+            open_store(f"sqlite:///{path}", upgrade=upgrade)
+
+
+def test_what_is_no_database_is_refused(path: Path) -> None:
+    path.write_text("this is no database, however long it may be; " * 50)
+    for upgrade in (False, True):
+        with pytest.raises(StoreUnavailable, match="not a database"):
+            open_store(f"sqlite:///{path}", upgrade=upgrade)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="no folder"):
+        open_store(f"sqlite:///{tmp_path}/nope/journal.db", upgrade=True)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite://", "nope://user:secret@host/db", "postgresql://user:secret@host/db"])
+def test_a_wrong_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(StoreError) as refused:
+        open_store(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_locked_journal_ends_as_an_error_and_records_nothing(path: Path, store: SqlStore) -> None:
+    engine = connect(parsed(f"sqlite:///{path}"))
+    impatient = SqlStore(engine, append_seconds=0)
+    first = begin(store)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    with engine.connect() as connection:  # the pool's one connection, which the store then uses
+        connection.connection.cursor().execute("PRAGMA busy_timeout = 0")
+    with pytest.raises(StoreUnavailable, match=r"locked.*Nothing was recorded"):
+        follow(impatient, first, create_server())
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert list(store.read("c-1")) == list(first)
+    engine.dispose()

@@ -1,0 +1,208 @@
+"""The conductor dies at every call of a port, then the compensator dies at every call of its own: the invariants hold."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+from crashing import CLOUD_CALLS, STORE_CALLS, Crashing, CrashPoints, Killed
+from simulated import SimulatedClock, SimulatedCloud
+
+from journal.events import ClusterStatus, OperationKind, PlanAction, VerdictName
+from journal.journal import Journal
+from journal.memory import MemoryStore
+from journal.rules import StreamRules
+from projections.fold import fold
+from rollback.compensator import rollback_cluster
+from rollback.handler import delete_cluster, operation
+from rollback.plan import plan
+
+
+@attrs.define
+class World:
+    """A clock, a cloud, a journal, and an oracle that knows which server holds data and which deletion was the user's."""
+
+    clock: SimulatedClock = attrs.field(factory=SimulatedClock)
+    cloud: SimulatedCloud = attrs.field(init=False)
+    store: MemoryStore = attrs.field(init=False)
+    holds_data: set[str] = attrs.field(factory=set)
+    may_be_lost: bool = False
+    statuses: list[str] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.cloud = SimulatedCloud(self.clock)
+        self.store = MemoryStore(self.clock.now)
+
+    def conductor(self, name: str, points: CrashPoints | None = None) -> tuple[Journal, Any]:
+        """Return a journal and a cloud as one process has them."""
+        if points is None:
+            return Journal(self.store, conductor=name, clock=self.clock), self.cloud
+        store: Any = Crashing(self.store, points, STORE_CALLS)
+        return Journal(store, conductor=name, clock=self.clock), Crashing(self.cloud, points, CLOUD_CALLS)
+
+    # the conductor's own record of the cluster
+
+    def exists(self) -> bool:
+        return True
+
+    def set_status(self, status: ClusterStatus, reason: str) -> None:
+        self.statuses.append(f"{status} {reason}".strip())
+
+
+def create(world: World, journal: Journal, cloud: Any, *, fail: str = "") -> None:
+    with operation(journal, cloud, "c-1", OperationKind.CREATE, world) as op:
+        ids = [add_server(op, cloud, number) for number in range(2)]
+        put_to_work(world, op, ids, fail)
+
+
+def add_server(op: Any, cloud: Any, number: int) -> str:
+    with op.create_server("worker", f"w{number}") as step:
+        step.created(cloud.create_server(step))
+    cloud.wait_until_active(step.server_id, timeout_seconds=1)
+    return str(step.server_id)
+
+
+def put_to_work(world: World, op: Any, ids: list[str], fail: str) -> None:
+    with op.configure(ids):
+        fail_in("configure", fail)
+    with op.start(ids):
+        world.holds_data.update(ids)
+        fail_in("start", fail)
+
+
+def fail_in(stage: str, fail: str) -> None:
+    if stage == fail:
+        msg = f"the plugin failed in {stage}"
+        raise RuntimeError(msg)
+
+
+def scale(world: World, journal: Journal, cloud: Any, *, fail: str = "") -> None:
+    victim = "vm-1"
+    with operation(journal, cloud, "c-1", OperationKind.SCALE, world, victims=[victim]) as op:
+        with op.decommission([victim]):
+            fail_in("decommission", fail)
+            world.holds_data.discard(victim)
+        with op.delete_server(victim):
+            fail_in("delete", fail)
+            cloud.delete(victim)
+            cloud.wait_until_gone(victim, timeout_seconds=1)
+        put_to_work(world, op, [add_server(op, cloud, 9)], fail)
+
+
+def deletion(world: World, journal: Journal, cloud: Any) -> None:
+    world.may_be_lost = True
+    delete_cluster(journal, cloud, "c-1", world, by="user")
+
+
+def failing(run: Callable[..., None], stage: str) -> Callable[[World, Journal, Any], None]:
+    return lambda world, journal, cloud: run(world, journal, cloud, fail=stage)
+
+
+def scale_with_deletion(world: World, journal: Journal, cloud: Any) -> None:
+    """A user asks for the deletion while the cluster is being scaled."""
+    with operation(journal, cloud, "c-1", OperationKind.SCALE, world, victims=["vm-1"]) as op:
+        with op.decommission(["vm-1"]):
+            world.may_be_lost = True
+            world.conductor("api")[0].request_deletion("c-1", by="user")
+        add_server(op, cloud, 9)
+
+
+Scene = Callable[[World, Journal, Any], None]
+CREATES: dict[str, Scene] = {"create": create, **{f"create, {s} fails": failing(create, s) for s in ("configure", "start")}}
+SCALES: dict[str, Scene] = {
+    "scale": scale,
+    **{f"scale, {s} fails": failing(scale, s) for s in ("decommission", "delete", "configure", "start")},
+    "scale, deleted meanwhile": scale_with_deletion,
+    "delete": deletion,
+}
+SCENES = {**CREATES, **SCALES}
+
+
+def prepared(scene: str) -> World:
+    """Return a world in which the scene can begin."""
+    world = World()
+    if scene in SCALES:
+        create(world, *world.conductor("first"))
+        world.clock.sleep(200)
+    else:
+        world.may_be_lost = True  # the data of a cluster whose creation failed never was the user's
+    return world
+
+
+def points_of(scene: str) -> list[str]:
+    """Return the crash points of an undisturbed run."""
+    world, points = prepared(scene), CrashPoints()
+    SCENES[scene](world, *world.conductor("a", points))
+    return points.seen
+
+
+def crash(world: World, scene: str, at: int) -> None:
+    with pytest.raises(Killed):
+        SCENES[scene](world, *world.conductor("a", CrashPoints(at)))
+    world.clock.sleep(300)
+
+
+def compensate(world: World, points: CrashPoints | None = None) -> Any:
+    journal, cloud = world.conductor("b", points)
+    return rollback_cluster(journal, cloud, "c-1", wait=True)
+
+
+def check(world: World, deletes_before: int) -> None:
+    """The invariants, as an oracle sees them that knows the world."""
+    if world.store.head("c-1") is None:
+        assert not world.cloud.servers, "nothing is made before it stands in the journal"
+        return
+    report = compensate(world)
+    assert report.complete, report.problems
+    for method, server_id in world.cloud.writes[deletes_before:]:
+        lost = method == "delete" and server_id in world.holds_data
+        assert not lost or world.may_be_lost, f"{server_id} held data and was deleted"
+    events = list(world.store.read("c-1"))
+    rules = StreamRules()
+    for event in events:
+        rules.admit(event)
+    final = plan(fold(events))
+    accounted = {v.server_id for v in final.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
+    assert set(world.cloud.servers) <= accounted, "every server is accounted for or deleted"
+    assert not final.having(PlanAction.DELETE)
+    assert not final.having(PlanAction.FIND)
+    assert fold(events).unfinished is None
+    assert list(world.store.unfinished_steps()) == []
+    writes, version = len(world.cloud.writes), len(events)
+    again = compensate(world)
+    assert again.complete
+    assert (len(world.cloud.writes), world.store.head("c-1").version) == (writes, version), "a second rollback changes nothing"
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_nothing_leaks_and_nothing_unsafe_is_deleted_wherever_the_conductor_dies(scene: str) -> None:
+    points = points_of(scene)
+    assert len(points) >= 5
+    for at in range(len(points)):
+        world = prepared(scene)
+        crash(world, scene, at)
+        check(world, len(world.cloud.writes))
+
+
+def both(scene: str) -> Iterator[tuple[int, int]]:
+    """Yield each pair of a crash of the conductor and one of the compensator after it."""
+    for first in range(len(points_of(scene))):
+        world, points = prepared(scene), CrashPoints()
+        crash(world, scene, first)
+        if world.store.head("c-1") is not None:
+            compensate(world, points)
+        yield from ((first, second) for second in range(len(points.seen)))
+
+
+@pytest.mark.parametrize("scene", ["create", "scale", "delete"])
+def test_a_compensator_that_dies_anywhere_is_resumed_by_the_next(scene: str) -> None:
+    pairs = list(both(scene))
+    assert len(pairs) > 100
+    for first, second in pairs[:: max(1, len(pairs) // 400)]:
+        world = prepared(scene)
+        crash(world, scene, first)
+        writes = len(world.cloud.writes)
+        with pytest.raises(Killed):
+            compensate(world, CrashPoints(second))
+        world.clock.sleep(300)
+        check(world, writes)
