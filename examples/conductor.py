@@ -4,7 +4,8 @@
     python -m examples.conductor scale c-1 --add 1 --remove SERVER_ID
     python -m examples.conductor delete c-1
 
-Read `Conductor` first. No line of it checks whether the cluster still exists, catches an error or cleans up: that is the handler's, at the very
+Read `Conductor` first. No line of it checks whether the cluster still exists, catches an error or cleans up: that is
+the handler's, at the very
 top (`rollback.handler.operation`), and it does so by replaying the journal.
 """
 
@@ -103,7 +104,10 @@ class Plugin:
 
 
 class Record:
-    """The conductor's own record of a cluster: a file that its users can read. Without the file, the cluster is gone for its user."""
+    """The conductor's own record of a cluster: a file that its users can read.
+
+    Without the file, the cluster is gone for its user.
+    """
 
     def __init__(self, folder: Path, cluster: str) -> None:
         self.path = folder / f"{cluster}.json"

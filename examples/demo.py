@@ -3,7 +3,8 @@
     make demo                                                    on a local cloud of its own
     make demo DEMO_CLOUD=name DEMO_IMAGE=id DEMO_FLAVOR=id       on a cloud of your clouds.yaml (DEMO_NETWORK=id, or none)
 
-Each conductor is a process of its own and dies by SIGKILL, at a moment that Nova's API shows: it is stopped as soon as Nova shows what it is doing,
+Each conductor is a process of its own and dies by SIGKILL, at a moment that Nova's API shows: it is stopped as soon
+as Nova shows what it is doing,
 and killed if its journal does not have the end of that yet; else it goes on until the next such moment.
 """
 
@@ -54,11 +55,20 @@ class Stage:
     def conductor(self, *args: str) -> list[str]:
         """Return the command line of a conductor."""
         waits = ["--lease-seconds", str(LEASE_SECONDS), "--api-timeout-seconds", str(API_TIMEOUT_SECONDS)]
-        server = ["--image", self.image, "--flavor", self.flavor, "--network", self.network, "--records", f"{self.folder}/clusters"]
+        server = [
+            "--image",
+            self.image,
+            "--flavor",
+            self.flavor,
+            "--network",
+            self.network,
+            "--records",
+            f"{self.folder}/clusters",
+        ]
         return [sys.executable, "-m", "examples.conductor", *args, *server, *waits]
 
 
-class Missed(Exception):  # noqa: N818 (nothing is wrong)
+class Missed(Exception):
     """The conductor was done before it could be killed."""
 
 
@@ -103,7 +113,11 @@ def play(stage: Stage) -> None:
             ("configure", "in stage configure, while the new VM is configured"),
             ("start", "in stage start, while the new VM is started"),
         ):
-            scene(lambda number, action=action, what=what: lost_scale(stage, journal, cloud, f"scale-{action}-{number}", action, what))  # type: ignore[misc]
+            scene(
+                lambda number, action=action, what=what: lost_scale(
+                    stage, journal, cloud, f"scale-{action}-{number}", action, what
+                )
+            )  # type: ignore[misc]
 
 
 def scene(played: Callable[[int], None]) -> None:
@@ -143,7 +157,24 @@ def lost_scale(stage: Stage, journal: Journal, cloud: OpenStackCloud, cluster: s
 def clean_up(cloud: OpenStackCloud, journal: Journal, cluster: str) -> None:
     """Show what is there, what is unfinished, what would be done and why, and do it."""
     show_servers(cloud, journal, cluster, "VMs in the cloud")
-    run(["provjournal", "step", "list", "--unfinished", "--cluster", cluster, "-c", "Version", "-c", "Stage", "-c", "Action", "-c", "Subject"])
+    run(
+        [
+            "provjournal",
+            "step",
+            "list",
+            "--unfinished",
+            "--cluster",
+            cluster,
+            "-c",
+            "Version",
+            "-c",
+            "Stage",
+            "-c",
+            "Action",
+            "-c",
+            "Subject",
+        ]
+    )
     settle = ["--settle-seconds", str(SETTLE_SECONDS)]
     columns = ["--fit-width", "-c", "Server", "-c", "Name", "-c", "Verdict", "-c", "Action", "-c", "Because"]
     run(["provjournal", "rollback", cluster, "--dry-run", "--wait", *settle, *columns])
@@ -175,7 +206,10 @@ def in_flight(journal: Journal, cloud: OpenStackCloud, cluster: str, action: str
 
 
 def kill_while(conductor: subprocess.Popen[bytes], seen: Callable[[], bool]) -> None:
-    """Kill a process at a moment that `seen` shows. It is stopped for the second look, so that the moment cannot pass. Raises Missed."""
+    """Kill a process at a moment that `seen` shows.
+
+    It is stopped for the second look, so that the moment cannot pass. Raises Missed.
+    """
     while conductor.poll() is None:
         if not seen():
             continue

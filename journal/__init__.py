@@ -12,7 +12,7 @@ __all__ = ["Absent", "Journal", "Refused", "Settings"]
 _HOMES = {"Absent": "recorder", "Journal": "journal", "Refused": "recorder", "Settings": "settings"}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (module attributes are of any type)
+def __getattr__(name: str) -> Any:
     """Load public names when they are first used, so that `import journal` stays light."""
     if name not in _HOMES:
         msg = f"module 'journal' has no attribute {name!r}"

@@ -16,7 +16,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """This machine's clock."""
+    """The clock of this machine."""
 
     def now(self) -> datetime:
         """Return the time now, in UTC."""

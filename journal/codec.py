@@ -22,6 +22,9 @@ from journal.events import SCHEMA, Data, Event
 FIRST_HASH: Final = "0" * 64
 """What the first event of a stream is chained to."""
 
+LONGEST_SHOWN: Final = 60
+"""Characters of a wrong value that a message shows."""
+
 _ENVELOPE: Final = ("stream", "version", "id", "type", "schema", "recorded_at", "epoch", "operation", "data")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -64,7 +67,7 @@ def from_document(document: object) -> Event:
     envelope = upcast(_envelope(document))
     fields = {key: value for key, value in envelope.items() if key not in ("type", "schema", "data")}
     data = _data(envelope["type"], envelope["data"])
-    event = cast(_Envelope, _convert(fields, _Envelope)).with_data(data)
+    event = cast("_Envelope", _convert(fields, _Envelope)).with_data(data)
     _check(event)
     return event
 
@@ -78,7 +81,10 @@ def upcast(document: Document) -> Document:
     while schema != SCHEMA or isinstance(schema, bool):
         step = UPCASTERS.get((type_, schema)) if isinstance(schema, int) else None
         if step is None:
-            msg = f"unknown schema {_shown(document['schema'])} of {type_}, expected {SCHEMA}; a newer version of this library may read it"
+            msg = (
+                f"unknown schema {_shown(document['schema'])} of {type_}, expected {SCHEMA}; a newer version of "
+                f"this library may read it"
+            )
             raise Malformed(msg)
         document = step(document)
         schema = document["schema"]
@@ -168,7 +174,7 @@ def _data(type_: str, data: object) -> Data:
         what, cls = f"{type_} {action}", _INTENTS[action]
         data = {key: value for key, value in data.items() if key != "action"}
     _check_shape(what, data, cls)
-    return cast(Data, _convert(data, cls))
+    return cast("Data", _convert(data, cls))
 
 
 def _convert(values: Document, cls: type[Any]) -> object:
@@ -237,7 +243,9 @@ def _check_keys(what: str, values: Document, *, required: tuple[str, ...], optio
         raise Malformed(msg)
     extra = sorted(values.keys() - {*required, *optional})
     if extra:
-        msg = f"{what} has unknown field {', '.join(_shown(name) for name in extra)}; expected {', '.join((*required, *optional))}"
+        msg = (
+            f"{what} has unknown field {', '.join(_shown(name) for name in extra)}; expected {', '.join((*required, *optional))}"
+        )
         raise Malformed(msg)
 
 
@@ -300,7 +308,7 @@ def _check_request(value: object, path: str) -> None:
             pass
 
 
-def plain(value: object) -> Any:
+def plain(value: object) -> Any:  # noqa: PLR0911 (one return for each kind of value)
     """Return a value of the catalogue as plain JSON values."""
     match value:
         case StrEnum():
@@ -318,7 +326,7 @@ def plain(value: object) -> Any:
         case _:
             return {
                 field.name: plain(item)
-                for field in attrs.fields(cast(type[Any], type(value)))
+                for field in attrs.fields(cast("type[Any]", type(value)))
                 if (item := getattr(value, field.name)) is not None or field.default is attrs.NOTHING
             }
 
@@ -329,4 +337,4 @@ def _timestamp(time: datetime) -> str:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"

@@ -6,7 +6,6 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
-from uuid import UUID
 
 import msgspec
 
@@ -181,7 +180,7 @@ def _missing(store: EventStore, stream: str, events: list[Event]) -> list[Event]
 
 
 def _check_ids_are_new(journal: Journal, todo: dict[str, list[Event]]) -> None:
-    new: dict[UUID, str] = {event.id: stream for stream, events in todo.items() for event in events}
+    new = {event.id: stream for stream, events in todo.items() for event in events}
     if not new:
         return
     for head in journal.store.heads():

@@ -1,21 +1,21 @@
 """Every error of the journal, as a tree.
 
-    JournalError
-    ├── Malformed              one event does not have the form of the catalogue
-    ├── OutOfOrder             an event cannot follow what stands before it in its stream
-    ├── BrokenChain            a hash does not fit: an event was changed, is missing or out of place
-    ├── UnreadableFile         a file of events cannot be read at all
-    ├── StoreError             the database cannot be used as it is
-    │   ├── SchemaNotCurrent   its tables are missing, older or newer than this library's
-    │   └── StoreUnavailable   it cannot be reached, or refuses to work
-    ├── UnknownStream          there is no such cluster in this journal
-    ├── AppendRefused          an append that was certainly not recorded
-    │   ├── VersionConflict    somebody else appended first
-    │   ├── Fenced             somebody else took the stream over, or a user asked for its deletion
-    │   ├── OwnerAlive         the lease of the stream's owner has not run out
-    │   ├── EventIdReused      this event id already stands for something else
-    │   └── JournalRegressed   the database has lost history
-    └── AppendOutcomeUnknown   nobody can say whether the append was recorded; append the same events again
+JournalError
+├── Malformed              one event does not have the form of the catalogue
+├── OutOfOrder             an event cannot follow what stands before it in its stream
+├── BrokenChain            a hash does not fit: an event was changed, is missing or out of place
+├── UnreadableFile         a file of events cannot be read at all
+├── StoreError             the database cannot be used as it is
+│   ├── SchemaNotCurrent   its tables are missing, older or newer than this library's
+│   └── StoreUnavailable   it cannot be reached, or refuses to work
+├── UnknownStream          there is no such cluster in this journal
+├── AppendRefused          an append that was certainly not recorded
+│   ├── VersionConflict    somebody else appended first
+│   ├── Fenced             somebody else took the stream over, or a user asked for its deletion
+│   ├── OwnerAlive         the lease of the stream's owner has not run out
+│   ├── EventIdReused      this event id already stands for something else
+│   └── JournalRegressed   the database has lost history
+└── AppendOutcomeUnknown   nobody can say whether the append was recorded; append the same events again
 """
 
 from datetime import datetime
@@ -108,7 +108,7 @@ class OwnerAlive(AppendRefused):
 
 
 class EventIdReused(AppendRefused):
-    """This event id already stands for something else: a bug of the caller."""
+    """The event id already stands for something else: a bug of the caller."""
 
     def __init__(self, stream: str, event_id: UUID) -> None:
         super().__init__(

@@ -1,4 +1,7 @@
-"""The reference store: the store's protocol in memory, as simply as it can be said. It forgets everything when its process ends."""
+"""The reference store: the store's protocol in memory, as simply as it can be said.
+
+It forgets everything when its process ends.
+"""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -45,11 +45,11 @@ LONGEST_REASON: Final = 1000
 """Characters of an exception's text that are kept as a reason."""
 
 
-class Refused(Exception):  # noqa: N818 (it is what the cloud says, not an error of the program)
+class Refused(Exception):
     """The cloud refused a request for certain: what the step was to do did not happen."""
 
 
-class Absent(Exception):  # noqa: N818 (it is what the cloud says, not an error of the program)
+class Absent(Exception):
     """The server that a delete was for is not there."""
 
 
@@ -91,7 +91,9 @@ class Operation:
     @contextmanager
     def create_server(self, node_group: str, name: str) -> Iterator[Step]:
         """Create a server; the body must call `created` on the step once it knows the id."""
-        with self._step(Stage.INFRASTRUCTURE, lambda s: CreateServer(s.id, Stage.INFRASTRUCTURE, s.deadline, node_group, name), name) as step:
+        with self._step(
+            Stage.INFRASTRUCTURE, lambda s: CreateServer(s.id, Stage.INFRASTRUCTURE, s.deadline, node_group, name), name
+        ) as step:
             yield step
             if step.server_id is None:
                 msg = f"the body of the create of {name!r} returned without a call of step.created(server_id)"

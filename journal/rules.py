@@ -1,6 +1,7 @@
 """What may follow what in a stream: one pure check, for writing and reading alike.
 
-`StreamRules` walks a stream in order and refuses, with `OutOfOrder`, the first event that cannot stand where it stands. It knows just
+`StreamRules` walks a stream in order and refuses, with `OutOfOrder`, the first event that cannot stand where it
+stands. It knows just
 enough of the past for that; what the past means is the matter of `projections`.
 """
 
@@ -129,7 +130,10 @@ class StreamRules:
             return
         raises_epoch = isinstance(event.data, OwnershipTaken | DeletionRequested)
         if event.epoch > self.epoch and not raises_epoch:
-            msg = f"epoch rises from {self.epoch} to {event.epoch} in {event.type}, expected only in ownership_taken or deletion_requested"
+            msg = (
+                f"epoch rises from {self.epoch} to {event.epoch} in {event.type}, expected only in "
+                f"ownership_taken or deletion_requested"
+            )
             raise OutOfOrder(msg)
         if event.epoch == self.epoch and raises_epoch:
             msg = f"{event.type} leaves the epoch at {event.epoch}, expected more than that"
@@ -246,7 +250,10 @@ class StreamRules:
             self._check_success(operation_id, operation)
         open_create = next((s for op in ended for s, i in op.unfinished.items() if isinstance(i, CreateServer)), None)
         if open_create is not None and data.outcome in _NO_OPEN_CREATE:
-            msg = f"operation {operation_id} ends as {data.outcome} with the unfinished create {open_create}, expected failed or abandoned"
+            msg = (
+                f"operation {operation_id} ends as {data.outcome} with the unfinished create {open_create}, "
+                f"expected failed or abandoned"
+            )
             raise OutOfOrder(msg)
         as_deleted = (
             data.outcome is OperationOutcome.CANCELLED
@@ -255,7 +262,10 @@ class StreamRules:
         )
         if as_deleted != (data.cluster_status is ClusterStatus.DELETED):
             expected = "Deleted" if as_deleted else "another status"
-            msg = f"{operation.kind} {operation_id} ends as {data.outcome} with the cluster {data.cluster_status}, expected {expected}"
+            msg = (
+                f"{operation.kind} {operation_id} ends as {data.outcome} with the cluster {data.cluster_status}, "
+                f"expected {expected}"
+            )
             raise OutOfOrder(msg)
         for each in ended:
             each.finished = True

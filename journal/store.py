@@ -1,6 +1,7 @@
 """The store's protocol: what every engine does alike, and what its callers may rely on.
 
-One row a stream, the guard row, carries version, last hash, epoch and owner. An append compares and swaps that row and inserts the events
+One row a stream, the guard row, carries version, last hash, epoch and owner. An append compares and swaps that row
+and inserts the events
 in one transaction, which gives order, fencing and conflict detection with one mechanism.
 """
 
@@ -71,7 +72,8 @@ class EventStore(Protocol):
     ) -> tuple[Event, ...]:
         """Append chained events of one stream in one transaction and return them as stored, once they are durable.
 
-        The stream must be at the version before the first event (0: it does not exist yet), at hash `previous_hash` and, unless it is
+        The stream must be at the version before the first event (0: it does not exist yet), at hash `previous_hash`
+        and, unless it is
         new, at epoch `expected_epoch`; it is then at the epoch of the last event. With a `claim` it gets that owner and
         lease; without one, an append that raises the epoch leaves it without an owner, and any other leaves ownership as it is.
         Appending events that are already there, with the same ids and hashes, changes nothing and returns them.

@@ -18,7 +18,8 @@ FIRST_EPOCH: Final = 1
 class Stream:
     """The stream of one cluster. It remembers every event it has read and appends only right after the last of them.
 
-    A writer works under the epoch at which it took the stream (`epoch`), whatever it reads later: once that is not the stream's any more,
+    A writer works under the epoch at which it took the stream (`epoch`), whatever it reads later: once that is not
+    the stream's any more,
     it is fenced. Safe to use from many threads.
     """
 
@@ -46,7 +47,7 @@ class Stream:
         return tuple(self._events)
 
     def since(self, version: int) -> tuple[Event, ...]:
-        """What has been read and appended so far above a version."""
+        """Return what has been read and appended so far above a version."""
         return tuple(self._events[version:])
 
     @property
@@ -133,7 +134,9 @@ class Stream:
         try:
             for draft in drafts:
                 self._rules.admit(draft)
-            stored = self._store.append(chained(previous, drafts), previous_hash=previous, expected_epoch=expected_epoch, claim=claim)
+            stored = self._store.append(
+                chained(previous, drafts), previous_hash=previous, expected_epoch=expected_epoch, claim=claim
+            )
         except BaseException:
             self._restart_rules()
             raise
@@ -144,7 +147,10 @@ class Stream:
         try:
             self._rules.admit(event)
         except OutOfOrder as error:
-            msg = f"Cluster {self.id!r}, version {event.version}: {error}. The stored stream is damaged; run `provjournal journal verify`."
+            msg = (
+                f"Cluster {self.id!r}, version {event.version}: {error}. The stored stream is damaged; run "
+                f"`provjournal journal verify`."
+            )
             raise OutOfOrder(msg) from error
         self._events.append(event)
 
@@ -152,5 +158,3 @@ class Stream:
         self._rules = StreamRules()
         for event in self._events:
             self._rules.admit(event)
-
-

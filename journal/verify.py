@@ -33,7 +33,9 @@ def verify_stream(store: EventStore, head: Head) -> Iterator[Damage | None]:
     if rules.version < head.version:
         yield Damage(head.stream, rules.version + 1, f"events are missing: the stream's head says version {head.version}")
     elif (rules.version, previous) != (head.version, head.hash):
-        yield Damage(head.stream, rules.version, f"the last event is not the one that the stream's head names (version {head.version})")
+        yield Damage(
+            head.stream, rules.version, f"the last event is not the one that the stream's head names (version {head.version})"
+        )
 
 
 def _check(document: Document, previous: str, rules: StreamRules) -> str | None:

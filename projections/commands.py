@@ -60,7 +60,9 @@ class StepList(NeedsJournal, ListCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the filters."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--unfinished", action="store_true", help="only steps without a completion in operations that have not ended")
+        parser.add_argument(
+            "--unfinished", action="store_true", help="only steps without a completion in operations that have not ended"
+        )
         parser.add_argument("--cluster", metavar="ID", help="only this cluster's")
         return parser
 

@@ -1,6 +1,7 @@
 """Events → the history of one cluster: its operations, steps, servers, listings and words, as the journal tells them.
 
-The fold only collects; what it all amounts to is worked out in `origin`, `presence`, `standing` and `verdicts`, each as a pure function
+The fold only collects; what it all amounts to is worked out in `origin`, `presence`, `standing` and `verdicts`, each
+as a pure function
 of a history. Events must have passed `journal.rules`.
 """
 
@@ -258,10 +259,12 @@ class History:
     @property
     def last_end(self) -> Operation | None:
         """The operation that ended last and was no sweep."""
-        ended = (op for op in self.operations.values() if op.finished and op.kind is not OperationKind.SWEEP and not op.taken_over_by)
+        ended = (
+            op for op in self.operations.values() if op.finished and op.kind is not OperationKind.SWEEP and not op.taken_over_by
+        )
         return max(ended, key=lambda op: op.finished or 0, default=None)
 
-    def apply(self, event: Event) -> Self:
+    def apply(self, event: Event) -> Self:  # noqa: C901, PLR0912 (one arm for each type of event)
         """Take the next event in, and return the history itself."""
         self.stream, self.version, self.epoch = event.stream, event.version, event.epoch
         version, data = event.version, event.data

@@ -33,7 +33,9 @@ def _causes(history: History, server: Server, origin: Origin, *, unasked: bool) 
     if unasked and origin.created_by is not None:
         what = "it is a repeated request's" if origin.kind is Kind.REPEATED else "it landed after its operation had ended"
         yield Cause(f"{what} and was put to use", origin.created_by.begun)
-    ended = [op for op in _operations(server, origin) if op.steps and op.finished and op.outcome is not OperationOutcome.SUCCEEDED]
+    ended = [
+        op for op in _operations(server, origin) if op.steps and op.finished and op.outcome is not OperationOutcome.SUCCEEDED
+    ]
     if ended:
         last = max(ended, key=lambda op: op.finished or 0)
         yield Cause(f"operation {last.kind} ended as {last.outcome} and left it", last.finished or 0)

@@ -57,7 +57,9 @@ def origins(history: History) -> Origins:
         if server.named_by is None and server.mark in history.creates:
             assert server.mark is not None
             marked[server.mark].append(server)
-    known = {step_id: original for step_id, step in history.creates.items() if (original := _original(history, step, marked[step_id]))}
+    known = {
+        step_id: original for step_id, step in history.creates.items() if (original := _original(history, step, marked[step_id]))
+    }
     return Origins({server.id: _origin(history, server, known) for server in history.servers.values()}, known)
 
 

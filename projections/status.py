@@ -43,7 +43,8 @@ def _standing_status(history: History) -> ClusterStatus:
 def shown_status(history: History, *, owner_alive: bool) -> str:
     """Return what a person is shown as a cluster's status now.
 
-    While an operation is unfinished that is `running (KIND)` under a live lease, and Error without one; so it is while something is left to do.
+    While an operation is unfinished that is `running (KIND)` under a live lease, and Error without one; so it is
+    while something is left to do.
     """
     if history.unfinished is not None and owner_alive:
         return f"running ({history.unfinished.kind})"

@@ -1,6 +1,7 @@
 """The verdict table: what replay says of each VM, why, and by which events.
 
-`TABLE` is the policy as data: one row of the design's table is one `Row` here, and the first that applies decides. A row asks a `Case`, which
+`TABLE` is the policy as data: one row of the design's table is one `Row` here, and the first that applies decides. A
+row asks a `Case`, which
 holds one VM of the history with what `origin`, `presence` and `standing` make of it.
 """
 
@@ -12,14 +13,12 @@ from uuid import UUID
 import attrs
 
 from journal.events import (
-    Configure,
     CreateServer,
     Decommission,
     OperationKind,
     OperationOutcome,
     PlanAction,
     Stage,
-    Start,
     StepOutcome,
     VerdictName,
 )
@@ -265,7 +264,11 @@ def _deletion(case: Case) -> Judgement:
 
 
 def _in_create(case: Case) -> bool:
-    return case.reading.unfinished is not None and case.reading.unfinished.kind is OperationKind.CREATE and case.created_in_unfinished
+    return (
+        case.reading.unfinished is not None
+        and case.reading.unfinished.kind is OperationKind.CREATE
+        and case.created_in_unfinished
+    )
 
 
 def _new_in_create(_case: Case) -> Judgement:

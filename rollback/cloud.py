@@ -13,7 +13,10 @@ from rollback.marks import FoundMarks
 
 @attrs.frozen
 class FoundServer:
-    """One server as the cloud shows it; `name`, `created_at` and `marks` are None where the cloud did not say (a cell that is down)."""
+    """One server as the cloud shows it.
+
+    `name`, `created_at` and `marks` are None where the cloud did not say, as for a cell that is down.
+    """
 
     id: str
     name: str | None

@@ -26,7 +26,9 @@ class Replay(ListCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the file, and what to show of it."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("file", metavar="FILE", type=existing_file, help="JSON Lines, as `provjournal journal export` writes them")
+        parser.add_argument(
+            "file", metavar="FILE", type=existing_file, help="JSON Lines, as `provjournal journal export` writes them"
+        )
         parser.add_argument("--plan", action="store_true", help="print the plan document, one JSON object a cluster")
         return parser
 
@@ -70,7 +72,9 @@ class PlanShow(NeedsJournal, ListCommand):
                 raise UnknownStream(parsed_args.cluster)
             history = fold(journal.store.read(parsed_args.cluster))
         if history.unfinished is not None and head.owner_alive:
-            say(f"operation {history.unfinished.kind} is running, owned by {head.owner}; this is what would happen if it died now")
+            say(
+                f"operation {history.unfinished.kind} is running, owned by {head.owner}; this is what would happen if it died now"
+            )
         made = plan(history)
         say(_summary(history, made))
         return COLUMNS, _rows(made)
@@ -83,7 +87,9 @@ class Rollback(NeedsJournal, ListCommand):
         """Add the cluster, the cloud and how to go about it."""
         parser = super().get_parser(prog_name)
         parser.add_argument("cluster", metavar="CLUSTER")
-        parser.add_argument("--cloud", metavar="NAME", default=os.environ.get("OS_CLOUD"), help="cloud of clouds.yaml (default: OS_CLOUD)")
+        parser.add_argument(
+            "--cloud", metavar="NAME", default=os.environ.get("OS_CLOUD"), help="cloud of clouds.yaml (default: OS_CLOUD)"
+        )
         parser.add_argument("--dry-run", action="store_true", help="list the cloud and show the plan; change and append nothing")
         settle = Settings().settle_seconds
         parser.add_argument(
@@ -106,7 +112,9 @@ class Rollback(NeedsJournal, ListCommand):
         try:
             with self.opened(parsed_args) as journal:
                 journal.settings = attrs.evolve(journal.settings, settle_seconds=parsed_args.settle_seconds)
-                return COLUMNS, _rows(self._dry_run(journal, parsed_args) if parsed_args.dry_run else self._roll_back(journal, parsed_args))
+                return COLUMNS, _rows(
+                    self._dry_run(journal, parsed_args) if parsed_args.dry_run else self._roll_back(journal, parsed_args)
+                )
         except (OwnerAlive, RollbackError) as error:
             raise CommandError(str(error), PROBLEM) from error
 
@@ -167,7 +175,9 @@ def _counts(made: Plan) -> str:
 def _told(report: Report) -> str:
     deleted = f"{len(report.deleted)} servers deleted" if report.deleted else "nothing deleted"
     lines: Iterable[str] = (f"left to do: {problem}" for problem in report.problems)
-    return "\n".join((f"cluster {report.cluster} is {report.cluster_status}; {deleted}, {len(report.kept)} kept as unsafe", *lines))
+    return "\n".join(
+        (f"cluster {report.cluster} is {report.cluster_status}; {deleted}, {len(report.kept)} kept as unsafe", *lines)
+    )
 
 
 def _print_document(made: Plan) -> None:

@@ -102,8 +102,10 @@ def rollback_cluster(
 ) -> Report:
     """Bring the cloud to a safe state for this cluster, and return what came of it.
 
-    `owned` is the stream of a conductor that owns it; without it the stream is taken over, once no owner's lease lives (`wait` waits for
-    that). `reason`: what went wrong, if the caller knows. Running it again changes nothing in the cloud, and appends nothing unless
+    `owned` is the stream of a conductor that owns it; without it the stream is taken over, once no owner's lease
+    lives (`wait` waits for
+    that). `reason`: what went wrong, if the caller knows. Running it again changes nothing in the cloud, and appends
+    nothing unless
     something is new.
 
     Raises OwnerAlive, UnknownStream, Fenced, WrongCloud, UnsuitableCloud, or CloudError where the cloud cannot be listed.
@@ -255,7 +257,9 @@ class _Compensation:
         if self._delete_all(now, observation):
             return None
         for verdict in now.having(PlanAction.FIND):
-            self.problems.append(f"create {verdict.step} of {verdict.name!r} is still in doubt: the cloud could not be seen whole")
+            self.problems.append(
+                f"create {verdict.step} of {verdict.name!r} is still in doubt: the cloud could not be seen whole"
+            )
         return self._incomplete(now)
 
     # ---- recording
@@ -392,7 +396,10 @@ class _Compensation:
         return self._report(now)
 
     def _incomplete(self, now: Plan) -> Report:
-        """Record why something is left to do. The operation stays open for the next attempt, but a sweep ends: another may follow."""
+        """Record why something is left to do.
+
+        The operation stays open for the next attempt, but a sweep ends: another may follow.
+        """
         reason, operation = "; ".join(self.problems), self.history.unfinished
         if operation is not None and operation.kind is OperationKind.SWEEP:
             self._append(OperationFinished(OperationOutcome.FAILED, now.cluster_status, reason))
@@ -454,7 +461,9 @@ def _end_of_delete(server: FoundServer | None) -> tuple[StepOutcome, str | None]
 
 def _outcome(history: History, operation: Operation, now: Plan) -> OperationOutcome:
     """Return how a compensated operation ends."""
-    clean = not any(step.completion is None for step in operation.steps) and not any(map(_last_delete_failed(history), operation.victims))
+    clean = not any(step.completion is None for step in operation.steps) and not any(
+        map(_last_delete_failed(history), operation.victims)
+    )
     if operation.kind is OperationKind.SWEEP and history.deletion_asked is None:
         return OperationOutcome.SUCCEEDED if clean else OperationOutcome.FAILED
     if now.cluster_status is ClusterStatus.DELETED:

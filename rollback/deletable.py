@@ -13,8 +13,10 @@ FOUND_BY_MARK = "found by its mark"
 def objection(history: History, journal: UUID, found: FoundServer, *, word_stands: bool) -> str | None:
     """Return why this server must not be deleted, or None if nothing speaks against it.
 
-    Of an id that the journal learned from a create's answer or an adoption, one of tags and metadata must match and neither may contradict;
-    of a server found by its mark, both must match. Where all marks are gone an operator's word suffices; where they contradict, nothing does.
+    Of an id that the journal learned from a create's answer or an adoption, one of tags and metadata must match and
+    neither may contradict;
+    of a server found by its mark, both must match. Where all marks are gone an operator's word suffices; where they
+    contradict, nothing does.
     """
     if found.marks is None:
         return "its cell is down, so its marks cannot be read"

@@ -1,11 +1,11 @@
 """Every error of the rollback package, as a tree.
 
-    RollbackError
-    ├── CloudError             the cloud did not do, or did not say, what was asked
-    │   └── CloudRefused       it certainly did not do it
-    ├── WrongCloud             this is not the cloud, region and project that the stream belongs to
-    ├── UnsuitableCloud        the cloud is too old, or its clock is off
-    └── RollbackIncomplete     something is left to do; the operation stays open for the next attempt
+RollbackError
+├── CloudError             the cloud did not do, or did not say, what was asked
+│   └── CloudRefused       it certainly did not do it
+├── WrongCloud             this is not the cloud, region and project that the stream belongs to
+├── UnsuitableCloud        the cloud is too old, or its clock is off
+└── RollbackIncomplete     something is left to do; the operation stays open for the next attempt
 """
 
 
@@ -22,7 +22,7 @@ class CloudRefused(CloudError):
 
 
 class WrongCloud(RollbackError):
-    """This is not the cloud, region and project that the stream belongs to."""
+    """The cloud is not the one, region and project that the stream belongs to."""
 
 
 class UnsuitableCloud(RollbackError):

@@ -1,4 +1,7 @@
-"""The one handler at the very top of each operation. Nothing below it catches, checks whether the cluster exists, or cleans up."""
+"""The one handler at the very top of each operation.
+
+Nothing below it catches, checks whether the cluster exists, or cleans up.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -43,8 +46,10 @@ def operation(
 ) -> Iterator[Operation]:
     """Run an operation, and handle whatever goes wrong in it: the errors of its body end here.
 
-    The body succeeded → the cluster is Active (Deleted, for a delete). A user asked for the deletion meanwhile → end quietly, touch nothing more.
-    Anything else → record the error, compensate by replaying the journal, set the status with the reason. If compensation fails too: Error with both
+    The body succeeded → the cluster is Active (Deleted, for a delete). A user asked for the deletion meanwhile → end
+    quietly, touch nothing more.
+    Anything else → record the error, compensate by replaying the journal, set the status with the reason. If
+    compensation fails too: Error with both
     reasons, and the operation stays open for the next attempt. An interrupt gives up the lease and is raised again at once.
 
     Raises what `Journal.begin` raises, before the body runs.
@@ -68,11 +73,19 @@ def operation(
 
 
 def delete_cluster(
-    journal: Journal, cloud: Cloud, cluster: str, record: ClusterRecord, *, by: str, reason: str = "", progress: Progress = lambda _: None
+    journal: Journal,
+    cloud: Cloud,
+    cluster: str,
+    record: ClusterRecord,
+    *,
+    by: str,
+    reason: str = "",
+    progress: Progress = lambda _: None,
 ) -> Report:
     """Delete a cluster for a user, whatever is going on with it, and return what came of it.
 
-    The request fences the operation that is running, which ends quietly; everything that carries the cluster's marks is then found and deleted.
+    The request fences the operation that is running, which ends quietly; everything that carries the cluster's marks
+    is then found and deleted.
     Raises what `rollback_cluster` raises.
     """
     journal.request_deletion(cluster, by=by, reason=reason)
@@ -97,7 +110,9 @@ def _fail(
         if record.exists():
             running.record_error(reason)
         else:
-            running.stream.request_deletion(journal.conductor, "the conductor's record of the cluster is gone", operation=running.id)
+            running.stream.request_deletion(
+                journal.conductor, "the conductor's record of the cluster is gone", operation=running.id
+            )
         report = rollback_cluster(journal, cloud, running.cluster, owned=running.stream, reason=reason, progress=progress)
     except Fenced as fence:
         LOG.info("cluster %s: compensation ends quietly: %s", running.cluster, _why_fenced(running.stream, fence))

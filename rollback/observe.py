@@ -1,7 +1,9 @@
 """Looking at the cloud: one observation that knows what it could not see.
 
-Not found by its tag is not yet absent: a POST may still land, and a filtered listing silently skips cells that are down. So an observation
-is complete only if it joins two listings by tag, apart from each other by the time to settle, one listing of everything without a server of unknown
+Not found by its tag is not yet absent: a POST may still land, and a filtered listing silently skips cells that are
+down. So an observation
+is complete only if it joins two listings by tag, apart from each other by the time to settle, one listing of
+everything without a server of unknown
 status, and a look by id for each server that is known, not gone and was not listed.
 """
 
@@ -40,8 +42,8 @@ def check_cloud(cloud: Cloud, history: History, store_now: datetime, own_now: da
     """Refuse a cloud that is not the stream's, or whose clock is off. Raises WrongCloud or UnsuitableCloud."""
     if history.cloud is not None and cloud.name != history.cloud:
         msg = (
-            f"Cluster {history.stream!r} lives in {history.cloud}, but this is {cloud.name}: a listing of it would prove every server "
-            "absent. Choose the right cloud with --cloud or OS_CLOUD."
+            f"Cluster {history.stream!r} lives in {history.cloud}, but this is {cloud.name}: a listing of it would prove "
+            "every server absent. Choose the right cloud with --cloud or OS_CLOUD."
         )
         raise WrongCloud(msg)
     times = {"this machine": own_now, "the journal's database": store_now, f"cloud {cloud.name}": cloud.now()}
@@ -51,7 +53,9 @@ def check_cloud(cloud: Cloud, history: History, store_now: datetime, own_now: da
         raise UnsuitableCloud(msg)
 
 
-def observe(cloud: Cloud, journal: UUID, history: History, clock: Clock, settle_seconds: float, progress: Progress) -> Observation:
+def observe(
+    cloud: Cloud, journal: UUID, history: History, clock: Clock, settle_seconds: float, progress: Progress
+) -> Observation:
     """List the servers of one cluster, as its history stands. Raises CloudError if the cloud cannot be listed."""
     as_of, began_at = history.version, clock.now()
     listed = {server.id: server for server in cloud.list_journal(journal)}
@@ -77,7 +81,10 @@ def is_news(events: tuple[Event, ...], observed: Event) -> bool:
 
 
 def _belongs(server: FoundServer, journal: UUID, history: History) -> bool:
-    """Whether a server carries this cluster's marks, or an id that its stream knows. Filters can be dropped: each row is looked at."""
+    """Whether a server carries this cluster's marks, or an id that its stream knows.
+
+    Filters can be dropped: each row is looked at.
+    """
     if server.id in history.servers:
         return True
     if server.marks is None or not server.marks.says_journal(journal):

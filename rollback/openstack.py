@@ -1,6 +1,7 @@
 """The cloud through openstacksdk: the one module that understands HTTP codes and Nova's ways.
 
-The microversion is pinned: tags can be set at creation from 2.52 on, and only from 2.69 on does a listing say which servers it could not see.
+The microversion is pinned: tags can be set at creation from 2.52 on, and only from 2.69 on does a listing say which
+servers it could not see.
 Creates are never retried: a read timeout or a 5xx does not mean that no server was made (keystoneauth would send the POST again).
 """
 
@@ -36,7 +37,10 @@ class OpenStackCloud:
     """One project in one region, through openstacksdk."""
 
     def __init__(self, connection: Connection) -> None:
-        """Use a connection of the caller's. Raises UnsuitableCloud if its compute API is too old, CloudError if it cannot be asked."""
+        """Use a connection of the caller's.
+
+        Raises UnsuitableCloud if its compute API is too old, CloudError if it cannot be asked.
+        """
         self.connection = connection
         self._compute = connection.compute
         self._compute.default_microversion = MICROVERSION
@@ -101,7 +105,7 @@ class OpenStackCloud:
                 return DeleteAnswer.ABSENT
         return DeleteAnswer.ACCEPTED
 
-    def create_server(self, step: Step, **attributes: Any) -> str:  # noqa: ANN401 (whatever Nova takes)
+    def create_server(self, step: Step, **attributes: Any) -> str:
         """Create a server with the marks of its step and return its id; `attributes` as openstacksdk's compute proxy takes them.
 
         Raises Refused where the cloud refused, CloudError where nobody knows; the step then fails or stays unfinished.
@@ -120,7 +124,9 @@ class OpenStackCloud:
         """Wait until a server is ACTIVE. Raises CloudError where it goes to ERROR, disappears, or takes longer."""
         with _translated(f"waiting for server {server_id}"):
             server = self._compute.get_server(server_id)
-            self._compute.wait_for_server(server, status="ACTIVE", failures=["ERROR"], interval=POLL_SECONDS, wait=timeout_seconds)
+            self._compute.wait_for_server(
+                server, status="ACTIVE", failures=["ERROR"], interval=POLL_SECONDS, wait=timeout_seconds
+            )
 
     def wait_until_gone(self, server_id: str, *, timeout_seconds: float) -> None:
         """Wait until a server is deleted. Raises CloudError where it goes to ERROR or takes longer."""
@@ -131,12 +137,12 @@ class OpenStackCloud:
                 return
             self._compute.wait_for_delete(server, interval=POLL_SECONDS, wait=timeout_seconds)
 
-    def _list(self, **query: Any) -> list[FoundServer]:  # noqa: ANN401 (Nova's filters)
+    def _list(self, **query: Any) -> list[FoundServer]:
         with _translated("listing servers"):
             return [_found(server) for server in self._compute.servers(**query)]
 
 
-def _found(server: Any) -> FoundServer:  # noqa: ANN401 (openstacksdk's resources are untyped)
+def _found(server: Any) -> FoundServer:
     marks = None if server.tags is None and not server.metadata else FoundMarks.of(server.tags or (), server.metadata or {})
     return FoundServer(
         id=server.id,

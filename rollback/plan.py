@@ -33,7 +33,9 @@ class Plan:
 
     def as_event(self) -> PlanMade:
         """Return the plan as the journal records it."""
-        rows = tuple(PlannedVerdict(v.server_id, v.step, v.name, v.verdict, v.action, v.because, v.evidence) for v in self.verdicts)
+        rows = tuple(
+            PlannedVerdict(v.server_id, v.step, v.name, v.verdict, v.action, v.because, v.evidence) for v in self.verdicts
+        )
         return PlanMade(rows, self.cluster_status)
 
     def document(self) -> dict[str, Any]:

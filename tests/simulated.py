@@ -1,4 +1,7 @@
-"""A simulated clock and a simulated cloud, for tests that need a world without waiting. Held to the same contract as the real one."""
+"""A simulated clock and a simulated cloud, for tests that need a world without waiting.
+
+Held to the same contract as the real one.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -62,7 +65,10 @@ class SimulatedServer:
 
 
 class SimulatedCloud:
-    """A cloud in memory. `fails` are errors that the next calls raise, by method; `lands_late` lets a create's server appear after seconds."""
+    """A cloud in memory.
+
+    `fails` are errors that the next calls raise, by method; `lands_late` lets a create's server appear after seconds.
+    """
 
     def __init__(self, clock: SimulatedClock, name: str = CLOUD) -> None:
         self.clock = clock

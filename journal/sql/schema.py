@@ -1,6 +1,7 @@
 """The tables, as SQLAlchemy Core sees them. `journal/migrations` makes them; a test holds the two together.
 
-Events are text that an operator can read with any SQL client. Leases are seconds since 1970 by the database's own clock, so that every engine can
+Events are text that an operator can read with any SQL client. Leases are seconds since 1970 by the database's own
+clock, so that every engine can
 compare them in the statement that takes a stream over.
 """
 
@@ -11,7 +12,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-METADATA = MetaData(naming_convention={"pk": "pk_%(table_name)s", "uq": "uq_%(table_name)s_%(column_0_name)s", "ix": "ix_%(column_0_label)s"})
+METADATA = MetaData(
+    naming_convention={"pk": "pk_%(table_name)s", "uq": "uq_%(table_name)s_%(column_0_name)s", "ix": "ix_%(column_0_label)s"}
+)
 
 JOURNAL = Table("journal", METADATA, Column("id", String(36), primary_key=True))
 """One row: the journal's id, made with the schema."""
@@ -72,5 +75,5 @@ class DatabaseNow(FunctionElement[float]):
 
 
 @compiles(DatabaseNow, "sqlite")
-def _sqlite_now(_element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:  # noqa: ANN401 (SQLAlchemy's signature)
+def _sqlite_now(_element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"

@@ -61,7 +61,7 @@ def open_store(url: str, *, upgrade: bool = False) -> "SqlStore":
         raise
 
 
-class _Transient(Exception):  # noqa: N818 (never leaves this module)
+class _Transient(Exception):
     """The database is busy or away. `committing`: whether a COMMIT may have been on its way."""
 
     def __init__(self, committing: bool, cause: DBAPIError) -> None:  # noqa: FBT001 (two lines away from its only callers)
@@ -163,7 +163,9 @@ class SqlStore:
     def unfinished_steps(self) -> Iterator[UnfinishedStep]:
         """Yield the unfinished steps of all streams."""
         with self._reading() as connection:
-            rows = connection.execute(select(UNFINISHED_STEPS).order_by(UNFINISHED_STEPS.c.stream_id, UNFINISHED_STEPS.c.version)).all()
+            rows = connection.execute(
+                select(UNFINISHED_STEPS).order_by(UNFINISHED_STEPS.c.stream_id, UNFINISHED_STEPS.c.version)
+            ).all()
         return map(_unfinished, rows)
 
     def close(self) -> None:

@@ -39,9 +39,11 @@ def check_current(engine: Engine) -> None:
         return
     known = {revision.revision for revision in script.walk_revisions()}
     if found is None:
-        raise SchemaNotCurrent(f"There is no journal in {shown(engine.url)}. Make it with `provjournal journal upgrade`.")
+        msg = f"There is no journal in {shown(engine.url)}. Make it with `provjournal journal upgrade`."
+        raise SchemaNotCurrent(msg)
     if found in known:
-        raise SchemaNotCurrent(f"The journal at {shown(engine.url)} is of an older version. Run `provjournal journal upgrade`.")
+        msg = f"The journal at {shown(engine.url)} is of an older version. Run `provjournal journal upgrade`."
+        raise SchemaNotCurrent(msg)
     raise SchemaNotCurrent(_newer(engine))
 
 
@@ -53,5 +55,3 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", "journal:migrations")
     return config
-
-

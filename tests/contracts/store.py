@@ -35,7 +35,9 @@ def begin(store: EventStore, stream: str = "c-1", claim: Claim | None = None, *m
     return store.append(first, previous_hash=FIRST_HASH, expected_epoch=1, claim=claim)
 
 
-def follow(store: EventStore, before: Sequence[Event], *data: Data, epoch: int = 1, claim: Claim | None = None) -> tuple[Event, ...]:
+def follow(
+    store: EventStore, before: Sequence[Event], *data: Data, epoch: int = 1, claim: Claim | None = None
+) -> tuple[Event, ...]:
     """Append after these events, under the epoch of the last of them."""
     last = before[-1]
     assert last.hash is not None

@@ -55,9 +55,12 @@ def test_the_migrations_make_what_the_code_expects(path: Path, store: SqlStore) 
 
 
 @pytest.mark.parametrize(
-    ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("recursive_triggers", 1), ("foreign_keys", 1), ("busy_timeout", 30000)]
+    ("pragma", "value"),
+    [("journal_mode", "wal"), ("synchronous", 2), ("recursive_triggers", 1), ("foreign_keys", 1), ("busy_timeout", 30000)],
 )
-def test_every_connection_has_the_settings_that_the_promises_rest_on(path: Path, store: SqlStore, pragma: str, value: object) -> None:
+def test_every_connection_has_the_settings_that_the_promises_rest_on(
+    path: Path, store: SqlStore, pragma: str, value: object
+) -> None:
     engine = connect(parsed(f"sqlite:///{path}"))
     with engine.connect() as connection:
         assert connection.execute(text(f"PRAGMA {pragma}")).scalar_one() == value

@@ -1,4 +1,4 @@
-"""The first tables: the journal's id, guard rows, events, the index of unfinished steps, and the triggers that keep events as they are."""
+"""The first tables, and the triggers that keep events as they are."""
 
 from uuid import uuid4
 
@@ -10,12 +10,17 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-KEEP_EVENTS = "CREATE TRIGGER events_refuse_{verb} BEFORE {verb} ON events BEGIN SELECT RAISE(ABORT, 'events are never changed or removed'); END"
+KEEP_EVENTS = (
+    "CREATE TRIGGER events_refuse_{verb} BEFORE {verb} ON events "
+    "BEGIN SELECT RAISE(ABORT, 'events are never changed or removed'); END"
+)
 
 
 def upgrade() -> None:
     """Make the tables, and this journal's id."""
-    journal = op.create_table("journal", sa.Column("id", sa.String(36), nullable=False), sa.PrimaryKeyConstraint("id", name="pk_journal"))
+    journal = op.create_table(
+        "journal", sa.Column("id", sa.String(36), nullable=False), sa.PrimaryKeyConstraint("id", name="pk_journal")
+    )
     op.create_table(
         "streams",
         sa.Column("stream_id", sa.String(255), nullable=False),
