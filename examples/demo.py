@@ -3,9 +3,7 @@
     make demo                                                    on a local cloud of its own
     make demo DEMO_CLOUD=name DEMO_IMAGE=id DEMO_FLAVOR=id       on a cloud of your clouds.yaml (DEMO_NETWORK=id, or none)
 
-Each conductor is a process of its own and dies by SIGKILL, at a moment that Nova's API shows: it is stopped as soon
-as Nova shows what it is doing,
-and killed if its journal does not have the end of that yet; else it goes on until the next such moment.
+Each conductor is a process of its own and dies by SIGKILL, at a moment that Nova's API shows.
 """
 
 import argparse
@@ -18,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -26,12 +25,22 @@ from rich.table import Table
 
 from examples.cloud import local_cloud
 from journal import Journal, Settings
+from journal.store import UnfinishedStep
 from rollback.cloud import FoundServer
 from rollback.openstack import OpenStackCloud
 
-CONSOLE = Console(highlight=False)
+CONSOLE = Console(highlight=False, soft_wrap=True)
 TRIES = 5
 """How often a scene is played again because its conductor was done before it could be killed."""
+NOTED = {"decommission": "decommission", "configure": "configur", "start": "start"}
+"""How the state begins that the example's plugin notes on a server, by action."""
+DEATHS = {
+    "decommission": "in stage decommission, while data is moved off the VM that is to go",
+    "create_server": "in stage infrastructure, while the new VM is created",
+    "configure": "in stage configure, while the new VM is configured",
+    "start": "in stage start, while the new VM is started",
+}
+"""In which step a conductor dies that scales a cluster, and what it is doing then."""
 LEASE_SECONDS = 8
 API_TIMEOUT_SECONDS = 8
 SETTLE_SECONDS = 2
@@ -106,27 +115,20 @@ def play(stage: Stage) -> None:
     os.environ |= {"PROVJOURNAL_URL": stage.url, "OS_CLOUD": stage.cloud}
     cloud = OpenStackCloud.connect(stage.cloud)
     with Journal.open(stage.url, upgrade=True, settings=Settings()) as journal:
-        scene(lambda number: lost_create(stage, journal, cloud, f"create-{number}"))
-        for action, what in (
-            ("decommission", "in stage decommission, while data is moved off the VM that is to go"),
-            ("create_server", "in stage infrastructure, while the new VM is created"),
-            ("configure", "in stage configure, while the new VM is configured"),
-            ("start", "in stage start, while the new VM is started"),
-        ):
-            scene(
-                lambda number, action=action, what=what: lost_scale(
-                    stage, journal, cloud, f"scale-{action}-{number}", action, what
-                )
-            )  # type: ignore[misc]
+        scene(stage, "create", lambda cluster: lost_create(stage, journal, cloud, cluster))
+        for action, what in DEATHS.items():
+            scene(stage, f"scale-{action}".replace("_", "-"), partial(lost_scale, stage, journal, cloud, action, what))
 
 
-def scene(played: Callable[[int], None]) -> None:
-    """Play a scene, and again if its conductor was too fast."""
+def scene(stage: Stage, name: str, played: Callable[[str], None]) -> None:
+    """Play a scene, and again with another cluster if its conductor was too fast."""
     for number in range(1, TRIES + 1):
+        cluster = f"{name}-{number}"
         try:
-            return played(number)
+            return played(cluster)
         except Missed:
-            say("  The conductor was done before it could be killed: once more, with another cluster.")
+            say("The conductor was done before it could be killed: once more, with another cluster.")
+            run(stage.conductor("delete", cluster, "--settle-seconds", str(SETTLE_SECONDS)), show=False)
     msg = f"the conductor could not be caught in {TRIES} tries"
     raise SystemExit(msg)
 
@@ -135,19 +137,19 @@ def lost_create(stage: Stage, journal: Journal, cloud: OpenStackCloud, cluster: 
     """A conductor creates a cluster and dies after Nova has accepted a VM, before it could record the VM's id."""
     title("A conductor creates a cluster of 3 VMs, and dies while a create is in flight")
     with running(stage.conductor("create", cluster, "--workers", "3")) as conductor:
-        kill_while(conductor, lambda: in_flight(journal, cloud, cluster, "create_server"))
+        kill_in(conductor, journal, cloud, cluster, "create_server")
     say("Killed with SIGKILL: Nova had accepted a VM whose id the conductor had not recorded.")
     clean_up(cloud, journal, cluster)
     finish(stage, cloud, journal, cluster)
 
 
-def lost_scale(stage: Stage, journal: Journal, cloud: OpenStackCloud, cluster: str, action: str, what: str) -> None:
+def lost_scale(stage: Stage, journal: Journal, cloud: OpenStackCloud, action: str, what: str, cluster: str) -> None:
     """A conductor scales a cluster down and up, and dies in one stage of it."""
     title(f"A conductor scales a cluster by one VM down and one up, and dies {what}")
     run(stage.conductor("create", cluster, "--workers", "2"), show=False)
     victim = servers(cloud, journal, cluster)[0].id
     with running(stage.conductor("scale", cluster, "--add", "1", "--remove", victim)) as conductor:
-        kill_while(conductor, lambda: in_flight(journal, cloud, cluster, action))
+        kill_in(conductor, journal, cloud, cluster, action)
     say(f"Killed with SIGKILL in the middle of {action}. The VM that was to go is {victim}.")
     clean_up(cloud, journal, cluster)
     say("What was kept stays until a person decides. Here the user deletes the cluster:")
@@ -176,9 +178,9 @@ def clean_up(cloud: OpenStackCloud, journal: Journal, cluster: str) -> None:
         ]
     )
     settle = ["--settle-seconds", str(SETTLE_SECONDS)]
-    columns = ["--fit-width", "-c", "Server", "-c", "Name", "-c", "Verdict", "-c", "Action", "-c", "Because"]
+    columns = ["-c", "Server", "-c", "Name", "-c", "Verdict", "-c", "Action", "-c", "Because"]
     run(["provjournal", "rollback", cluster, "--dry-run", "--wait", *settle, *columns])
-    run(["provjournal", "rollback", cluster, "--wait", *settle, *columns])
+    run(["provjournal", "rollback", cluster, "--wait", *settle, "-c", "Server", "-c", "Name", "-c", "Verdict", "-c", "Result"])
     show_servers(cloud, journal, cluster, "VMs in the cloud after the rollback")
 
 
@@ -192,34 +194,41 @@ def finish(stage: Stage, cloud: OpenStackCloud, journal: Journal, cluster: str) 
         raise SystemExit(msg)
 
 
-def in_flight(journal: Journal, cloud: OpenStackCloud, cluster: str, action: str) -> bool:
-    """Whether Nova shows what a step of this kind does, while the journal does not have its end."""
-    shown = {server.id: server for server in servers(cloud, journal, cluster)}
-    for step in journal.store.unfinished_steps():
-        if step.stream != cluster or step.action != action:
-            continue
-        if action == "create_server":
-            return any(server.marks is not None and server.marks.step_id == step.step for server in shown.values())
-        doing = {"decommission": "decommission", "configure": "configur", "start": "start"}[action]
-        return any(cloud.connection.compute.get_server(id_).metadata.get("state", "").startswith(doing) for id_ in shown)
-    return False
+def kill_in(conductor: subprocess.Popen[bytes], journal: Journal, cloud: OpenStackCloud, cluster: str, action: str) -> None:
+    """Kill a conductor in the middle of a step of this kind: Nova shows what it does, its journal does not have the end of it.
 
-
-def kill_while(conductor: subprocess.Popen[bytes], seen: Callable[[], bool]) -> None:
-    """Kill a process at a moment that `seen` shows.
-
-    It is stopped for the second look, so that the moment cannot pass. Raises Missed.
+    From the step's intent on the conductor runs only between two looks, so that the moment cannot pass unseen. Raises Missed.
     """
     while conductor.poll() is None:
-        if not seen():
+        step = unfinished(journal, cluster, action)
+        if step is None:
             continue
         conductor.send_signal(signal.SIGSTOP)
-        if seen():
-            conductor.kill()
-            conductor.wait()
-            return
+        while unfinished(journal, cluster, action) == step:
+            if nova_shows(cloud, journal, cluster, step):
+                conductor.kill()
+                conductor.wait()
+                return
+            conductor.send_signal(signal.SIGCONT)
+            unfinished(journal, cluster, action)
+            conductor.send_signal(signal.SIGSTOP)
         conductor.send_signal(signal.SIGCONT)
     raise Missed
+
+
+def unfinished(journal: Journal, cluster: str, action: str) -> UnfinishedStep | None:
+    """Return the cluster's unfinished step of this kind, if there is one."""
+    steps = (step for step in journal.store.unfinished_steps() if (step.stream, step.action) == (cluster, action))
+    return next(steps, None)
+
+
+def nova_shows(cloud: OpenStackCloud, journal: Journal, cluster: str, step: UnfinishedStep) -> bool:
+    """Whether Nova shows the effect of a step: a server with its mark, or what the plugin notes on a server."""
+    shown = servers(cloud, journal, cluster)
+    if step.action == "create_server":
+        return any(server.marks is not None and server.marks.step_id == step.step for server in shown)
+    metadata = (cloud.connection.compute.get_server(server.id).metadata for server in shown if server.id in step.subject)
+    return any(noted.get("state", "").startswith(NOTED[step.action]) for noted in metadata)
 
 
 def servers(cloud: OpenStackCloud, journal: Journal, cluster: str) -> list[FoundServer]:

@@ -8,11 +8,14 @@ import attrs
 import msgspec
 
 from journal.command_line import OK, PROBLEM, CommandError, FreeCommand, ListCommand, NeedsJournal, existing_file, say, tracked
-from journal.errors import OwnerAlive, UnknownStream
+from journal.errors import AppendRefused, UnknownStream
+from journal.events import PlanAction
 from journal.files import read_file
 from journal.journal import Journal
 from journal.settings import Settings
 from projections.fold import History, fold
+from projections.verdicts import Verdict
+from rollback.cloud import Cloud
 from rollback.compensator import Report, preview, rollback_cluster
 from rollback.errors import RollbackError
 from rollback.plan import Plan, plan
@@ -95,7 +98,7 @@ class Rollback(NeedsJournal, ListCommand):
         parser.add_argument(
             "--settle-seconds",
             metavar="SECONDS",
-            type=float,
+            type=_seconds,
             default=settle,
             help=f"how far apart the two listings are that prove a server absent (default: {settle:g})",
         )
@@ -109,33 +112,52 @@ class Rollback(NeedsJournal, ListCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
         """Roll back, or show what a rollback would do."""
+        from rollback.openstack import OpenStackCloud  # noqa: PLC0415 (only what acts on a cloud loads openstacksdk)
+
+        act = _preview if parsed_args.dry_run else self._roll_back
         try:
             with self.opened(parsed_args) as journal:
                 journal.settings = attrs.evolve(journal.settings, settle_seconds=parsed_args.settle_seconds)
-                return COLUMNS, _rows(
-                    self._dry_run(journal, parsed_args) if parsed_args.dry_run else self._roll_back(journal, parsed_args)
-                )
-        except (OwnerAlive, RollbackError) as error:
+                journal.stream(parsed_args.cluster)
+                cloud = OpenStackCloud.connect(parsed_args.cloud, journal.settings)
+                return act(journal, cloud, parsed_args)
+        except (AppendRefused, RollbackError) as error:
             raise CommandError(str(error), PROBLEM) from error
 
-    def _dry_run(self, journal: Journal, parsed_args: argparse.Namespace) -> Plan:
-        from rollback.openstack import OpenStackCloud  # noqa: PLC0415 (only what acts on a cloud loads openstacksdk)
-
-        journal.stream(parsed_args.cluster)
-        cloud = OpenStackCloud.connect(parsed_args.cloud, journal.settings)
-        made = preview(journal, cloud, parsed_args.cluster, wait=parsed_args.wait, progress=say)
-        say(f"{_counts(made)}; cluster {made.stream} would become {made.cluster_status}. This was a dry run: nothing was changed")
-        return made
-
-    def _roll_back(self, journal: Journal, parsed_args: argparse.Namespace) -> Plan:
-        from rollback.openstack import OpenStackCloud  # noqa: PLC0415 (only what acts on a cloud loads openstacksdk)
-
-        journal.stream(parsed_args.cluster)
-        cloud = OpenStackCloud.connect(parsed_args.cloud, journal.settings)
+    def _roll_back(
+        self, journal: Journal, cloud: Cloud, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], list[tuple[object, ...]]]:
         report = rollback_cluster(journal, cloud, parsed_args.cluster, wait=parsed_args.wait, progress=say)
         say(_told(report))
         self.code = OK if report.complete else PROBLEM
-        return report.plan
+        results = [_result(report, verdict) for verdict in report.planned.verdicts]
+        return (*COLUMNS, "Result"), [(*row, result) for row, result in zip(_rows(report.planned), results, strict=True)]
+
+
+def _preview(journal: Journal, cloud: Cloud, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
+    made = preview(journal, cloud, parsed_args.cluster, wait=parsed_args.wait, progress=say)
+    say(f"{_counts(made)}; cluster {made.stream} would become {made.cluster_status}. This was a dry run: nothing was changed")
+    return COLUMNS, _rows(made)
+
+
+def _result(report: Report, verdict: Verdict) -> str:
+    match verdict.action:
+        case PlanAction.DELETE:
+            return "deleted" if verdict.server_id in report.deleted else "not deleted"
+        case PlanAction.KEEP:
+            return "kept"
+        case PlanAction.FIND:
+            return "in doubt"
+        case PlanAction.NONE:
+            return ""
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if seconds < 0:
+        msg = "expected 0 or more"
+        raise argparse.ArgumentTypeError(msg)
+    return seconds
 
 
 def _replayed(parsed_args: argparse.Namespace) -> list[History]:
@@ -173,7 +195,7 @@ def _counts(made: Plan) -> str:
 
 
 def _told(report: Report) -> str:
-    deleted = f"{len(report.deleted)} servers deleted" if report.deleted else "nothing deleted"
+    deleted = f"{len(report.deleted)} deleted" if report.deleted else "nothing deleted"
     lines: Iterable[str] = (f"left to do: {problem}" for problem in report.problems)
     return "\n".join(
         (f"cluster {report.cluster} is {report.cluster_status}; {deleted}, {len(report.kept)} kept as unsafe", *lines)

@@ -55,7 +55,10 @@ class Report:
     """What one compensation came to."""
 
     cluster: str
+    planned: Plan
+    """The plan as it was before anything was done."""
     plan: Plan
+    """The plan as it is now."""
     cluster_status: ClusterStatus
     """What the cluster is now: Error while anything is left to do."""
     deleted: tuple[str, ...]
@@ -119,13 +122,15 @@ def rollback_cluster(
 
 def await_owner(journal: Journal, cluster: str, *, wait: bool, progress: Progress = lambda _: None) -> None:
     """Return once no other conductor's lease on the cluster lives. Raises OwnerAlive at once unless `wait`."""
+    told = None
     while True:
         try:
             return journal.refuse_live_owner(cluster)
         except OwnerAlive as error:
             if not wait:
                 raise
-            progress(f"waiting for the lease of {error.owner}, until {error.lease_expires_at:%H:%M:%S} UTC")
+            if told != (told := (error.owner, error.lease_expires_at)):
+                progress(f"waiting for the lease of {error.owner}, until {error.lease_expires_at:%H:%M:%S} UTC")
             journal.clock.sleep(journal.settings.poll_seconds)
 
 
@@ -146,6 +151,7 @@ class _Compensation:
         self.problems: list[str] = []
         self.attempts: Counter[str] = Counter()
         self.given_up: dict[str, str] = {}
+        self.planned: Plan | None = None
         self._history = History()
 
     @property
@@ -248,6 +254,7 @@ class _Compensation:
         self._close_doubts()
         history = self.history
         now = plan(history)
+        self.planned = self.planned or now
         self._record_plan(history, now)
         if self._note_hold():
             return self._report(now)
@@ -412,6 +419,7 @@ class _Compensation:
         open_ = history.unfinished is not None or not now.is_settled
         return Report(
             cluster=self.stream.id,
+            planned=self.planned or now,
             plan=now,
             cluster_status=ClusterStatus.ERROR if open_ else now.cluster_status,
             deleted=tuple(self.deleted),
