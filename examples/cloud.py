@@ -29,6 +29,8 @@ def local_cloud(state: Path, *, progress: Callable[[str], None] = lambda _: None
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _await_ready(process: "subprocess.Popen[str]", state: Path, progress: Callable[[str], None]) -> dict[str, Any]:

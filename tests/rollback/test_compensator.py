@@ -1,0 +1,457 @@
+"""The compensator against a simulated cloud: what it deletes, what it keeps, what it refuses, and that it ends."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import attrs
+import pytest
+from simulated import SimulatedClock, SimulatedCloud
+
+from journal.errors import OwnerAlive
+from journal.events import (
+    AdoptedServer,
+    ClusterStatus,
+    DeleteServer,
+    HoldPlaced,
+    HoldReleased,
+    InventoryObserved,
+    OperationFinished,
+    OperationKind,
+    OperationOutcome,
+    OperatorResolved,
+    ServersAdopted,
+    StepOutcome,
+    VerdictName,
+    Word,
+)
+from journal.journal import Journal
+from journal.memory import MemoryStore
+from journal.recorder import Refused, Step
+from projections.fold import History, fold
+from rollback.cloud import FoundServer
+from rollback.compensator import preview, rollback_cluster
+from rollback.errors import CloudError, CloudRefused, UnsuitableCloud, WrongCloud
+from rollback.marks import CLUSTER_KEY, JOURNAL_KEY, STEP_KEY, Marks
+
+CLUSTER = "c-1"
+
+
+@attrs.define
+class World:
+    clock: SimulatedClock = attrs.field(factory=SimulatedClock)
+    cloud: SimulatedCloud = attrs.field(init=False)
+    journal: Journal = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.cloud = SimulatedCloud(self.clock)
+        self.journal = Journal(MemoryStore(self.clock.now), conductor="a", clock=self.clock)
+
+    @property
+    def history(self) -> History:
+        return fold(self.journal.store.read(CLUSTER))
+
+    @property
+    def other(self) -> Journal:
+        """The journal as another conductor has it."""
+        return Journal(self.journal.store, conductor="b", clock=self.clock)
+
+    def crashed_create(self, servers: int = 2, *, lost: bool = False) -> list[Step]:
+        """A create whose conductor died; with `lost`, the answer of the last POST never came."""
+        op = self.journal.begin(CLUSTER, OperationKind.CREATE, self.cloud.name)
+        steps = []
+        for number in range(servers):
+            try:
+                with op.create_server("worker", f"w{number}") as step:
+                    steps.append(step)
+                    server_id = self.cloud.create_server(step)
+                    if lost and number == servers - 1:
+                        raise CloudError("the answer was lost")
+                    step.created(server_id)
+            except CloudError:
+                pass
+        self.clock.sleep(300)
+        return steps
+
+    def active(self) -> None:
+        """A cluster of two servers in service."""
+        op = self.journal.begin(CLUSTER, OperationKind.CREATE, self.cloud.name)
+        for number in range(2):
+            with op.create_server("worker", f"w{number}") as step:
+                step.created(self.cloud.create_server(step))
+        with op.start(["vm-1", "vm-2"]):
+            pass
+        op.succeed()
+        self.clock.sleep(300)
+
+    def say(self, *data: Any) -> None:
+        self.journal.stream(CLUSTER).append(*data)
+
+    def rollback(self) -> Any:
+        return rollback_cluster(self.other, self.cloud, CLUSTER)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_create_whose_answer_was_lost_is_found_by_its_mark_and_deleted(world: World) -> None:
+    world.crashed_create(lost=True)
+    report = world.rollback()
+    assert report.complete
+    assert (report.cluster_status, sorted(report.deleted)) == (ClusterStatus.ERROR, ["vm-1", "vm-2"])
+    assert world.cloud.servers == {}
+    lost = next(step for step in world.history.creates.values() if step.ended_as(StepOutcome.FAILED))
+    assert lost.completion is not None
+    assert (lost.completion.server_id, lost.completion.reason) == ("vm-2", "found by its mark")
+    (operation,) = world.history.operations.values()
+    assert (operation.outcome, operation.cluster_status) == (OperationOutcome.ROLLED_BACK, ClusterStatus.ERROR)
+
+
+def test_two_servers_of_one_step_are_both_deleted(world: World) -> None:
+    (step,) = world.crashed_create(1)
+    world.clock.sleep(-299)  # the client repeated its POST at once
+    world.cloud.land(step)
+    world.clock.sleep(299)
+    assert sorted(world.rollback().deleted) == ["vm-1", "vm-2"]
+
+
+def test_a_create_is_absent_only_after_its_deadline_and_two_listings(world: World) -> None:
+    op = world.journal.begin(CLUSTER, OperationKind.CREATE, world.cloud.name)
+    with pytest.raises(CloudError), op.create_server("worker", "w0") as step:
+        raise CloudError("no answer")
+    report = rollback_cluster(world.journal, world.cloud, CLUSTER, owned=op.stream)
+    assert report.complete
+    observed = world.history.last_observed
+    assert observed is not None
+    assert observed.complete
+    assert observed.began_at > step.deadline
+    listings = [method for method, _ in world.cloud.calls if method.startswith("list")]
+    assert listings == ["list_journal", "list_journal", "list_all"]
+    assert world.history.creates[step.id].ended_as(StepOutcome.ABSENT)
+
+
+def test_a_post_that_lands_between_the_listings_is_found(world: World) -> None:
+    op = world.journal.begin(CLUSTER, OperationKind.CREATE, world.cloud.name)
+    with pytest.raises(CloudError), op.create_server("worker", "w0") as step:
+        raise CloudError("no answer")
+    world.clock.later(75, lambda: world.cloud.land(step))
+    report = rollback_cluster(world.journal, world.cloud, CLUSTER, owned=op.stream)
+    assert (report.complete, report.deleted) == (True, ("vm-1",))
+
+
+def test_a_post_that_lands_after_the_rollback_is_swept_by_the_next(world: World) -> None:
+    op = world.journal.begin(CLUSTER, OperationKind.CREATE, world.cloud.name)
+    with pytest.raises(CloudError), op.create_server("worker", "w0") as step:
+        raise CloudError("no answer")
+    rollback_cluster(world.journal, world.cloud, CLUSTER, owned=op.stream)
+    world.cloud.land(step)
+    report = world.rollback()
+    assert (report.complete, report.deleted, report.cluster_status) == (True, ("vm-1",), ClusterStatus.ERROR)
+    sweep = list(world.history.operations.values())[-1]
+    assert (sweep.kind, sweep.outcome) == (OperationKind.SWEEP, OperationOutcome.SUCCEEDED)
+
+
+def test_a_refused_create_is_looked_for_all_the_same(world: World) -> None:
+    op = world.journal.begin(CLUSTER, OperationKind.CREATE, world.cloud.name)
+    with pytest.raises(Refused), op.create_server("worker", "w0") as step:
+        world.cloud.land(step)
+        raise Refused("HTTP 400, although Nova went on")
+    report = rollback_cluster(world.journal, world.cloud, CLUSTER, owned=op.stream)
+    assert (report.complete, report.deleted) == (True, ("vm-1",))
+
+
+def test_a_second_rollback_appends_nothing_and_writes_nothing(world: World) -> None:
+    world.crashed_create(lost=True)
+    world.rollback()
+    version, writes = world.history.version, len(world.cloud.writes)
+    report = world.rollback()
+    assert not report.changed
+    assert (world.history.version, len(world.cloud.writes)) == (version, writes)
+
+
+def test_a_dry_run_shows_the_plan_and_appends_nothing(world: World) -> None:
+    world.crashed_create(lost=True)
+    version = world.history.version
+    planned = preview(world.other, world.cloud, CLUSTER)
+    assert {v.server_id: v.verdict for v in planned.verdicts} == {"vm-1": VerdictName.NEW, "vm-2": VerdictName.NEW}
+    assert world.history.version == version
+    assert set(world.cloud.servers) == {"vm-1", "vm-2"}
+    head = world.journal.store.head(CLUSTER)
+    assert head is not None
+    assert head.owner == "a"
+
+
+def test_a_living_owner_is_left_alone_and_can_be_waited_for(world: World) -> None:
+    world.journal.begin(CLUSTER, OperationKind.CREATE, world.cloud.name)
+    for refused in (lambda: world.rollback(), lambda: preview(world.other, world.cloud, CLUSTER)):
+        with pytest.raises(OwnerAlive, match="owned by a, whose lease lives until"):
+            refused()
+    assert world.cloud.calls == []
+    told: list[str] = []
+    report = rollback_cluster(world.other, world.cloud, CLUSTER, wait=True, progress=told.append)
+    assert report.complete
+    assert sum("waiting for the lease" in line for line in told) == 1
+
+
+def test_a_hold_keeps_everything_until_it_is_released(world: World) -> None:
+    world.crashed_create()
+    world.say(HoldPlaced("ops", "looking into it"))
+    for _ in range(2):
+        report = world.rollback()
+        assert not report.complete
+        assert "hold stands, placed by ops" in report.problems[0]
+        assert world.cloud.writes == [("create_server", "w0"), ("create_server", "w1")]
+    version = world.history.version
+    world.rollback()
+    assert world.history.version == version
+    world.clock.sleep(300)
+    world.say(HoldReleased("ops", "done"))
+    assert world.rollback().complete
+    assert world.cloud.servers == {}
+
+
+def test_a_hold_that_is_placed_while_deleting_stops_what_is_left(world: World) -> None:
+    world.crashed_create(3)
+    delete = world.cloud.delete
+
+    def delete_then_hold(server_id: str) -> Any:
+        answer = delete(server_id)
+        if server_id == "vm-1":
+            world.say(HoldPlaced("ops", "stop"))
+        return answer
+
+    world.cloud.delete = delete_then_hold  # type: ignore[method-assign]  # the hold is placed at this very moment
+    report = world.rollback()
+    assert not report.complete
+    assert report.deleted == ("vm-1",)
+    assert set(world.cloud.servers) == {"vm-2", "vm-3"}
+
+
+def test_marks_of_a_step_that_the_journal_does_not_have_hold_everything_until_somebody_looked(world: World) -> None:
+    world.crashed_create()
+    marks = Marks(world.journal.id, CLUSTER, uuid4())
+    world.cloud.land(Step(world.journal.id, CLUSTER, marks.step or uuid4(), world.clock.now(), "forgotten"))
+    report = world.rollback()
+    assert not report.complete
+    assert "lost history" in report.problems[0]
+    assert len(world.cloud.servers) == 3
+    world.clock.sleep(300)
+    world.say(HoldReleased("ops", "that server is known"))
+    report = world.rollback()
+    assert sorted(report.deleted) == ["vm-1", "vm-2"]
+    assert set(world.cloud.servers) == {"vm-3"}
+
+
+def wrong_metadata(server: Any) -> None:
+    server.metadata[STEP_KEY] = str(uuid4())
+
+
+def no_marks(server: Any) -> None:
+    server.tags.clear()
+    for key in (JOURNAL_KEY, CLUSTER_KEY, STEP_KEY):
+        server.metadata.pop(key)
+
+
+def no_tags(server: Any) -> None:
+    server.tags.clear()
+
+
+def no_metadata(server: Any) -> None:
+    server.metadata.clear()
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "deleted"),
+    [
+        (no_tags, True, True),
+        (no_metadata, True, True),
+        (no_marks, True, False),
+        (wrong_metadata, True, False),
+        (no_metadata, False, False),
+        (wrong_metadata, False, False),
+    ],
+)
+def test_a_server_is_deleted_only_if_journal_and_marks_agree(
+    world: World, change: Callable[[Any], None], told: bool, deleted: bool
+) -> None:
+    world.crashed_create(1, lost=not told)
+    change(world.cloud.servers["vm-1"])
+    report = world.rollback()
+    assert report.complete == deleted
+    assert ("vm-1" not in world.cloud.servers) == deleted
+    if not deleted:
+        assert "vm-1" in report.problems[0]
+        assert report.cluster_status is ClusterStatus.ERROR
+        assert world.history.unfinished is not None
+
+
+@pytest.mark.parametrize(("change", "deleted"), [(no_marks, True), (wrong_metadata, False)])
+def test_a_word_suffices_where_marks_are_gone_but_not_where_they_contradict(
+    world: World, change: Callable[[Any], None], deleted: bool
+) -> None:
+    world.crashed_create(1)
+    change(world.cloud.servers["vm-1"])
+    world.rollback()
+    world.clock.sleep(300)
+    world.say(OperatorResolved(Word.UNNEEDED, "ops", "it is ours", server_id="vm-1"))
+    assert world.rollback().complete == deleted
+    assert ("vm-1" not in world.cloud.servers) == deleted
+
+
+def test_the_marks_are_read_again_where_the_listing_is_older_than_a_minute(world: World) -> None:
+    world.crashed_create(1)
+    world.journal.settings = attrs.evolve(world.journal.settings, settle_seconds=61)
+    journal = Journal(world.journal.store, conductor="b", clock=world.clock, settings=world.journal.settings)
+    list_all = world.cloud.list_all
+
+    def list_then_change() -> list[FoundServer]:
+        found = list_all()
+        wrong_metadata(world.cloud.servers["vm-1"])
+        return found
+
+    world.cloud.list_all = list_then_change  # type: ignore[method-assign]  # somebody changes the marks at this very moment
+    report = rollback_cluster(journal, world.cloud, CLUSTER)
+    assert not report.complete
+    assert set(world.cloud.servers) == {"vm-1"}
+
+
+def test_an_adopted_server_is_deleted_with_the_cluster_if_its_marks_agree(world: World) -> None:
+    world.active()
+    adopted = world.cloud.land(Step(world.journal.id, CLUSTER, uuid4(), world.clock.now(), "old"))
+    server = world.cloud.servers[adopted]
+    server.tags, server.metadata = Marks(world.journal.id, CLUSTER, None).tags, Marks(world.journal.id, CLUSTER, None).metadata
+    world.say(ServersAdopted((AdoptedServer(adopted, "old", "worker"),), world.cloud.name, "ops", ""))
+    world.journal.request_deletion(CLUSTER, by="user")
+    report = world.rollback()
+    assert (report.complete, report.cluster_status) == (True, ClusterStatus.DELETED)
+    assert world.cloud.servers == {}
+
+
+def test_another_cloud_is_refused(world: World) -> None:
+    world.crashed_create()
+    elsewhere = SimulatedCloud(world.clock, name="RegionTwo/5f0c4d")
+    with pytest.raises(WrongCloud, match="RegionOne/5f0c4d.*RegionTwo/5f0c4d"):
+        rollback_cluster(world.other, elsewhere, CLUSTER)
+
+
+def test_clocks_that_disagree_are_refused(world: World) -> None:
+    world.crashed_create()
+    version = world.history.version
+    world.cloud.skew = timedelta(seconds=31)
+    with pytest.raises(UnsuitableCloud, match="more than 30 seconds apart"):
+        world.rollback()
+    world.cloud.skew = timedelta(seconds=29)
+    assert world.rollback().complete
+    assert world.history.version > version
+
+
+def test_a_cell_that_is_down_proves_nothing_and_the_operation_stays_open(world: World) -> None:
+    world.crashed_create(2, lost=True)
+    world.cloud.servers["vm-2"].cell_is_down = True
+    report = world.rollback()
+    assert not report.complete
+    assert "in doubt" in report.problems[0]
+    assert report.deleted == ("vm-1",)
+    assert world.history.unfinished is not None
+    world.cloud.servers["vm-2"].cell_is_down = False
+    assert world.rollback().complete
+    assert world.cloud.servers == {}
+
+
+def test_a_delete_that_goes_to_error_is_recorded_and_tried_again(world: World) -> None:
+    world.crashed_create(1)
+    world.cloud.delete_goes_to_error = 1
+    assert world.rollback().complete
+    deletes = [step for step in world.history.steps.values() if isinstance(step.intent, DeleteServer)]
+    assert [step.completion.outcome for step in deletes if step.completion] == [StepOutcome.FAILED, StepOutcome.SUCCEEDED]
+
+
+def test_a_server_that_cannot_be_deleted_ends_the_attempt_and_the_operation_stays_open(world: World) -> None:
+    world.crashed_create(2)
+    world.cloud.fails["delete"] = [CloudRefused("HTTP 409: locked") for _ in range(6)]
+    report = world.rollback()
+    assert not report.complete
+    assert len([call for call in world.cloud.calls if call[0] == "delete"]) == 6
+    assert world.history.errors[-1] == "; ".join(report.problems)
+    assert world.rollback().complete
+
+
+def test_a_server_that_stays_is_not_called_deleted(world: World) -> None:
+    world.crashed_create(1)
+    world.cloud.delete_seconds = 10_000
+    report = world.rollback()
+    assert not report.complete
+    assert "still there 300 s after its delete" in report.problems[0]
+    assert not [step for step in world.history.steps.values() if step.is_done_delete]
+    world.clock.sleep(20_000)
+    assert world.rollback().complete
+
+
+def test_an_unknown_outcome_of_a_delete_is_settled_by_looking(world: World) -> None:
+    world.crashed_create(1)
+    world.cloud.fails["delete"] = [CloudError("HTTP 500")]
+    world.cloud.delete_seconds = 1
+    report = world.rollback()
+    assert not report.complete, "the request never arrived"
+    assert world.rollback().complete
+
+
+def test_a_server_that_is_already_gone_is_recorded_as_absent(world: World) -> None:
+    world.crashed_create(1)
+    delete = world.cloud.delete
+
+    def gone_before(server_id: str) -> Any:
+        world.cloud.servers.pop(server_id)
+        return delete(server_id)
+
+    world.cloud.delete = gone_before  # type: ignore[method-assign]  # somebody else deletes it at this very moment
+    assert world.rollback().complete
+    (step,) = (step for step in world.history.steps.values() if isinstance(step.intent, DeleteServer))
+    assert step.ended_as(StepOutcome.ABSENT)
+
+
+def test_a_users_deletion_of_a_quiet_cluster_is_carried_out_by_a_delete(world: World) -> None:
+    world.active()
+    world.journal.request_deletion(CLUSTER, by="user")
+    report = world.rollback()
+    assert (report.complete, report.cluster_status) == (True, ClusterStatus.DELETED)
+    operation = list(world.history.operations.values())[-1]
+    assert (operation.kind, operation.outcome) == (OperationKind.DELETE, OperationOutcome.SUCCEEDED)
+    assert world.cloud.servers == {}
+
+
+def test_a_word_to_keep_a_server_stands_against_the_deletion(world: World) -> None:
+    world.active()
+    world.say(OperatorResolved(Word.IN_SERVICE, "ops", "the only copy", server_id="vm-1"))
+    world.journal.request_deletion(CLUSTER, by="user")
+    report = world.rollback()
+    assert set(world.cloud.servers) == {"vm-1"}
+    assert report.cluster_status is ClusterStatus.ERROR
+    assert list(world.history.operations.values())[-1].outcome is OperationOutcome.FAILED
+    version = world.history.version
+    assert not world.rollback().changed
+    assert world.history.version == version
+
+
+def test_observations_that_teach_nothing_are_not_appended(world: World) -> None:
+    world.active()
+    world.rollback()
+    observed = [e for e in world.journal.store.read(CLUSTER) if isinstance(e.data, InventoryObserved)]
+    world.rollback()
+    assert [e for e in world.journal.store.read(CLUSTER) if isinstance(e.data, InventoryObserved)] == observed
+    world.cloud.servers.pop("vm-2")
+    world.rollback()
+    assert len([e for e in world.journal.store.read(CLUSTER) if isinstance(e.data, InventoryObserved)]) == len(observed) + 1
+
+
+def test_every_compensated_operation_ends_once(world: World) -> None:
+    world.crashed_create()
+    world.rollback()
+    ends = [e for e in world.journal.store.read(CLUSTER) if isinstance(e.data, OperationFinished)]
+    assert len(ends) == 1
+    head = world.journal.store.head(CLUSTER)
+    assert head is not None
+    assert head.owner is None
