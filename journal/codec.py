@@ -7,7 +7,7 @@ Reading refuses whatever the catalogue does not allow; nothing is guessed and no
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, cast, get_args, get_origin
 from uuid import UUID
@@ -21,6 +21,9 @@ from journal.events import SCHEMA, Data, Event
 
 FIRST_HASH: Final = "0" * 64
 """What the first event of a stream is chained to."""
+
+DEEPEST_REQUEST: Final = 50
+"""Levels of objects and lists that a request may hold."""
 
 LONGEST_SHOWN: Final = 60
 """Characters of a wrong value that a message shows."""
@@ -64,11 +67,15 @@ def from_document(document: object) -> Event:
 
     Raises Malformed, with what was expected, for anything that the catalogue does not allow.
     """
-    envelope = upcast(_envelope(document))
-    fields = {key: value for key, value in envelope.items() if key not in ("type", "schema", "data")}
-    data = _data(envelope["type"], envelope["data"])
-    event = cast("_Envelope", _convert(fields, _Envelope)).with_data(data)
-    _check(event)
+    try:
+        envelope = upcast(_envelope(document))
+        fields = {key: value for key, value in envelope.items() if key not in ("type", "schema", "data")}
+        data = _data(envelope["type"], envelope["data"])
+        event = cast("_Envelope", _convert(fields, _Envelope)).with_data(data)
+        _check(event)
+    except RecursionError as error:
+        msg = "nested too deeply"
+        raise Malformed(msg) from error
     return event
 
 
@@ -78,8 +85,8 @@ def upcast(document: Document) -> Document:
     if type_ not in TYPES:
         msg = f"unknown type {_shown(type_)}, expected one of {', '.join(TYPES)}"
         raise Malformed(msg)
-    while schema != SCHEMA or isinstance(schema, bool):
-        step = UPCASTERS.get((type_, schema)) if isinstance(schema, int) else None
+    while type(schema) is not int or schema != SCHEMA:  # 1.0 and true are equal to 1
+        step = UPCASTERS.get((type_, schema)) if type(schema) is int else None
         if step is None:
             msg = (
                 f"unknown schema {_shown(document['schema'])} of {type_}, expected {SCHEMA}; a newer version of "
@@ -249,16 +256,21 @@ def _check_keys(what: str, values: Document, *, required: tuple[str, ...], optio
         raise Malformed(msg)
 
 
-def _check(event: Event) -> None:
+def _check(event: Event) -> None:  # noqa: C901 (one arm for each type that needs one)
     """Check what the form demands across fields."""
+    _check_time("recorded_at", event.recorded_at)
     match event.data:
         case events.OperationStarted(request=request):
-            _check_request(request, "request")
+            _check_request(request, "request", DEEPEST_REQUEST)
         case events.Completion(outcome=outcome, reason=reason):
             if outcome is not events.StepOutcome.SUCCEEDED and not reason:
                 msg = f"completion lacks reason, required where the outcome is {outcome}"
                 raise Malformed(msg)
-        case events.InventoryObserved(as_of=as_of):
+        case events.InventoryObserved(as_of=as_of, began_at=began_at, servers=servers):
+            _check_time("began_at", began_at)
+            for server in servers:
+                if server.created_at is not None:
+                    _check_time("created_at", server.created_at)
             if as_of >= event.version:
                 msg = f"as_of is {as_of}, expected less than the event's own version {event.version}"
                 raise Malformed(msg)
@@ -272,12 +284,20 @@ def _check(event: Event) -> None:
             | events.Start()
             | events.Custom()
         ) as intent:
+            _check_time("deadline", intent.deadline)
             if intent.stage not in intent.stages:
                 allowed = ", ".join(stage for stage in events.Stage if stage in intent.stages)
                 msg = f"{intent.action} in stage {intent.stage}, expected stage {allowed}"
                 raise Malformed(msg)
         case _:
             pass
+
+
+def _check_time(name: str, time: datetime) -> None:
+    # A time zone can push the first and the last year beyond what can be told in UTC.
+    if time.year in (MINYEAR, MAXYEAR):
+        msg = f"{name} is {time.isoformat()}, expected a time between the years 2 and 9998"
+        raise Malformed(msg)
 
 
 def _check_word(word: events.OperatorResolved) -> None:
@@ -290,7 +310,10 @@ def _check_word(word: events.OperatorResolved) -> None:
         raise Malformed(msg)
 
 
-def _check_request(value: object, path: str) -> None:
+def _check_request(value: object, path: str, deeper: int) -> None:
+    if not deeper:
+        msg = f"request is nested more than {DEEPEST_REQUEST} levels deep"
+        raise Malformed(msg)
     match value:
         case float():
             msg = f"{path} is {value!r}: a request holds no floats (write it as a string or an integer)"
@@ -300,10 +323,10 @@ def _check_request(value: object, path: str) -> None:
             raise Malformed(msg)
         case dict():
             for key, item in value.items():
-                _check_request(item, f"{path}.{key}")
+                _check_request(item, f"{path}.{key}", deeper - 1)
         case list() | tuple():
             for index, item in enumerate(value):
-                _check_request(item, f"{path}[{index}]")
+                _check_request(item, f"{path}[{index}]", deeper - 1)
         case _:
             pass
 

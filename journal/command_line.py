@@ -150,6 +150,11 @@ def say(message: str) -> None:
     STDERR.print(message, markup=False)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things as a person says it."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def existing_file(text: str) -> Path:
     """Return a path that a command will read: an argparse type."""
     return Path(text)

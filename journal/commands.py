@@ -10,7 +10,18 @@ from typing import IO
 import msgspec
 
 from journal.codec import FIRST_HASH, encode_line, to_document
-from journal.command_line import OK, PROBLEM, CommandError, FreeCommand, ListCommand, NeedsJournal, existing_file, say, tracked
+from journal.command_line import (
+    OK,
+    PROBLEM,
+    CommandError,
+    FreeCommand,
+    ListCommand,
+    NeedsJournal,
+    counted,
+    existing_file,
+    say,
+    tracked,
+)
 from journal.errors import EventIdReused, UnknownStream
 from journal.events import Event
 from journal.files import read_file
@@ -67,7 +78,7 @@ class JournalExport(NeedsJournal, FreeCommand):
                     count += 1
             out.flush()
         if parsed_args.output:
-            say(f"{count} events of {len(streams)} clusters exported to {parsed_args.output}")
+            say(f"{counted(count, 'event')} of {counted(len(streams), 'cluster')} exported to {parsed_args.output}")
         return OK
 
 
@@ -92,7 +103,8 @@ class JournalImport(NeedsJournal, FreeCommand):
             for stream in tracked(todo, "importing", len(todo)):
                 _import(journal.store, streams[stream], len(todo[stream]))
         count = sum(map(len, todo.values()))
-        say(f"{count} events of {len(streams)} clusters imported; {sum(map(len, streams.values())) - count} were there already")
+        there = sum(map(len, streams.values())) - count
+        say(f"{counted(count, 'event')} of {counted(len(streams), 'cluster')} imported; {there} were there already")
         return OK
 
 
@@ -114,7 +126,7 @@ class JournalVerify(NeedsJournal, FreeCommand):
         for damage in damages:
             print(f"cluster {damage.stream!r}, version {damage.version}: {damage.what}")  # noqa: T201 (the command's output)
         state = f"{len(damages)} of them damaged" if damages else "all as they were written"
-        print(f"{count} events of {len(heads)} clusters verified, {state}")  # noqa: T201 (the command's output)
+        print(f"{counted(count, 'event')} of {counted(len(heads), 'cluster')} verified, {state}")  # noqa: T201 (the command's output)
         return PROBLEM if damages else OK
 
 

@@ -62,6 +62,7 @@ class Journal:
         `cloud` says which region and project; `victims`: the servers that a scale will remove; `request`: what was asked for,
         without secrets and without floats. Raises OwnerAlive, and OutOfOrder if the cluster is not in a state for it.
         """
+        self.refuse_live_owner(cluster)
         stream = Stream.load(self.store, cluster, self.clock)
         operation = uuid4()
         begun = OperationStarted(OperationKind(kind), self.conductor, cloud, tuple(victims), request or {})

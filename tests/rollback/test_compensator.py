@@ -186,7 +186,7 @@ def test_a_dry_run_shows_the_plan_and_appends_nothing(world: World) -> None:
 
 def test_a_living_owner_is_left_alone_and_can_be_waited_for(world: World) -> None:
     world.journal.begin(CLUSTER, OperationKind.CREATE, world.cloud.name)
-    for refused in (lambda: world.rollback(), lambda: preview(world.other, world.cloud, CLUSTER)):
+    for refused in (world.rollback, lambda: preview(world.other, world.cloud, CLUSTER)):
         with pytest.raises(OwnerAlive, match="owned by a, whose lease lives until"):
             refused()
     assert world.cloud.calls == []

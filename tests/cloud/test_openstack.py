@@ -1,0 +1,145 @@
+"""The adapter on a real Nova: the contract, and what only a real cloud can show."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import openstack
+import pytest
+from contracts.cloud import CloudContract
+from faults_settings import SETTINGS
+
+from journal.recorder import Refused, Step
+from rollback import OpenStackCloud
+from rollback.errors import CloudError, UnsuitableCloud
+from rollback.openstack import MICROVERSION
+
+SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def cloud(nova: dict[str, Any]) -> Iterator[OpenStackCloud]:
+    cloud = OpenStackCloud.connect("demo", SETTINGS)
+    yield cloud
+    for server in cloud.list_all():
+        cloud.delete(server.id)
+    cloud.connection.close()
+
+
+@pytest.fixture
+def create(cloud: OpenStackCloud, nova: dict[str, Any]) -> Callable[..., str]:
+    def create(step: Step, **attributes: Any) -> str:
+        given = {"image_id": nova["image"], "flavor_id": nova["flavor"], "networks": "none", **attributes}
+        return cloud.create_server(step, **given)
+
+    return create
+
+
+def until(seen: Callable[[], bool]) -> None:
+    """Ask a real cloud until it shows something; there is no event to await."""
+    deadline = time.monotonic() + SECONDS
+    while not seen():
+        assert time.monotonic() < deadline, "the cloud did not show it in time"
+
+
+class TestRealNova(CloudContract):
+    @pytest.fixture
+    def cloud(self, cloud: OpenStackCloud) -> OpenStackCloud:
+        return cloud
+
+    @pytest.fixture
+    def create(self, create: Callable[..., str]) -> Callable[..., str]:
+        return create
+
+    @pytest.fixture
+    def settled(self) -> Callable[[Callable[[], bool]], None]:
+        return until
+
+
+@pytest.fixture
+def step(cloud: OpenStackCloud) -> Step:
+    return Step(uuid4(), "c-1", uuid4(), cloud.now() + timedelta(seconds=60), f"adapter-{uuid4().hex[:8]}")
+
+
+def test_the_microversion_is_pinned_and_creates_are_not_retried(cloud: OpenStackCloud) -> None:
+    compute = cloud.connection.compute
+    assert compute.default_microversion == MICROVERSION
+    assert (compute.connect_retries, compute.status_code_retries) == (0, 0)
+
+
+def test_a_servers_own_tags_and_metadata_stay_beside_the_marks(
+    cloud: OpenStackCloud, step: Step, create: Callable[..., str]
+) -> None:
+    server_id = create(step, tags=["mine"], metadata={"role": "worker"})
+    server = cloud.connection.compute.get_server(server_id)
+    assert "mine" in server.tags
+    assert server.metadata["role"] == "worker"
+
+
+def test_a_request_that_nova_refuses_is_refused(step: Step, create: Callable[..., str]) -> None:
+    with pytest.raises(Refused, match="HTTP 400"):
+        create(step, flavor_id="nope")
+
+
+def test_a_server_that_no_host_can_take_goes_to_error_and_is_still_found_by_its_mark(
+    cloud: OpenStackCloud, step: Step, create: Callable[..., str]
+) -> None:
+    server_id = create(step, flavor_id="9")
+    with pytest.raises(CloudError):
+        cloud.wait_until_active(server_id, timeout_seconds=SECONDS)
+    (found,) = cloud.list_journal(step.journal)
+    assert (found.id, found.status) == (server_id, "ERROR")
+
+
+def test_waiting_ends_when_the_server_is_active_and_when_it_is_gone(
+    cloud: OpenStackCloud, step: Step, create: Callable[..., str]
+) -> None:
+    server_id = create(step)
+    cloud.wait_until_active(server_id, timeout_seconds=SECONDS)
+    cloud.delete(server_id)
+    cloud.wait_until_gone(server_id, timeout_seconds=SECONDS)
+    cloud.wait_until_gone(server_id, timeout_seconds=SECONDS)
+    assert cloud.get(server_id) is None
+
+
+def test_a_delete_that_fails_on_the_host_shows_as_error(cloud: OpenStackCloud, step: Step, create: Callable[..., str]) -> None:
+    server_id = create(step, metadata={"inject": "destroy_fail"})
+    cloud.wait_until_active(server_id, timeout_seconds=SECONDS)
+    cloud.delete(server_id)
+    until(lambda: (found := cloud.get(server_id)) is not None and (found.status, found.is_deleting) == ("ERROR", False))
+    cloud.delete(server_id)
+    cloud.wait_until_gone(server_id, timeout_seconds=SECONDS)
+
+
+def test_the_clouds_clock_is_the_date_of_its_answers(cloud: OpenStackCloud) -> None:
+    assert abs(cloud.now() - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_another_project_is_another_cloud_and_shows_nothing(
+    cloud: OpenStackCloud, step: Step, create: Callable[..., str]
+) -> None:
+    create(step)
+    other = OpenStackCloud.connect("demo2", SETTINGS)
+    assert other.name != cloud.name
+    assert other.list_journal(step.journal) == []
+    other.connection.close()
+
+
+def test_an_older_cloud_is_refused(nova: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollback.openstack.MICROVERSION", "2.999")
+    with pytest.raises(UnsuitableCloud, match=r"2\.999 .* or newer is needed"):
+        OpenStackCloud.connect("demo", SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["nope"])
+def test_a_cloud_that_is_not_configured_is_named(nova: dict[str, Any], name: str) -> None:
+    with pytest.raises(CloudError, match="nope"):
+        OpenStackCloud.connect(name, SETTINGS)
+
+
+def test_a_cloud_that_does_not_answer_is_an_unknown_outcome(nova: dict[str, Any]) -> None:
+    config = openstack.config.OpenStackConfig().get_one(cloud="demo", auth={"auth_url": "http://127.0.0.1:1/v3"})
+    with openstack.connection.Connection(config=config) as connection, pytest.raises(CloudError):
+        OpenStackCloud(connection)

@@ -1,0 +1,77 @@
+"""What every cloud behind the port must do. The simulated cloud and the real Nova both subclass it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from journal.recorder import Step
+from rollback.cloud import DeleteAnswer
+from rollback.marks import Agreement, Marks, agreement, marks_of
+
+
+class CloudContract:
+    """The promises of `rollback.cloud.Cloud`, and of creating under it.
+
+    Fixtures: `cloud`; `create`, which makes a server for a step and returns its id; `settled`, which calls until the
+    result is true.
+    """
+
+    @pytest.fixture
+    def step(self, cloud: Any) -> Step:
+        return Step(uuid4(), "c-1", uuid4(), cloud.now() + timedelta(seconds=60), f"contract-{uuid4().hex[:8]}")
+
+    def test_a_created_server_carries_its_marks_from_the_first_listing_on(
+        self, cloud: Any, step: Step, create: Callable[[Step], str]
+    ) -> None:
+        server_id = create(step)
+        (found,) = cloud.list_journal(step.journal)
+        assert (found.id, found.name) == (server_id, step.name)
+        assert agreement(found.marks, marks_of(step)) is Agreement.BOTH
+        assert found.marks.step_id == step.id
+        assert abs(found.created_at - cloud.now()) < timedelta(minutes=1)
+        assert cloud.get(server_id).marks == found.marks
+
+    def test_a_listing_by_journal_shows_only_that_journals_servers(
+        self, cloud: Any, step: Step, create: Callable[[Step], str]
+    ) -> None:
+        server_id = create(step)
+        assert cloud.list_journal(uuid4()) == []
+        assert server_id in {found.id for found in cloud.list_all()}
+
+    def test_marks_of_another_step_cluster_or_journal_contradict(
+        self, cloud: Any, step: Step, create: Callable[[Step], str]
+    ) -> None:
+        found = cloud.get(create(step))
+        for other in (
+            Marks(uuid4(), step.cluster, step.id),
+            Marks(step.journal, "c-2", step.id),
+            Marks(step.journal, step.cluster, uuid4()),
+        ):
+            assert agreement(found.marks, other) is Agreement.CONTRADICTION
+
+    def test_two_creates_of_one_step_are_two_servers(self, cloud: Any, step: Step, create: Callable[[Step], str]) -> None:
+        ids = {create(step), create(step)}
+        assert {found.id for found in cloud.list_journal(step.journal)} == ids
+        assert len(ids) == 2
+
+    def test_a_deleted_server_is_gone(
+        self, cloud: Any, step: Step, create: Callable[[Step], str], settled: Callable[[Callable[[], bool]], None]
+    ) -> None:
+        server_id = create(step)
+        assert cloud.delete(server_id) is DeleteAnswer.ACCEPTED
+        settled(lambda: cloud.get(server_id) is None)
+        assert cloud.delete(server_id) is DeleteAnswer.ABSENT
+        assert cloud.list_journal(step.journal) == []
+
+    def test_what_was_never_there_is_absent(self, cloud: Any) -> None:
+        unknown = str(uuid4())
+        assert cloud.get(unknown) is None
+        assert cloud.delete(unknown) is DeleteAnswer.ABSENT
+
+    def test_the_cloud_says_which_region_and_project_it_is(self, cloud: Any) -> None:
+        region, project = cloud.name.split("/")
+        assert region
+        assert project

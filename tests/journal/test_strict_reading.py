@@ -1,0 +1,357 @@
+"""Reading is strict: what the catalogue does not allow is refused, by line, and nothing else ever comes out of reading."""
+
+import hashlib
+import json
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import rfc8785
+from histories import documents, expected, history, lines, named
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from journal import errors
+from journal.codec import FIRST_HASH, canonical, encode_line, to_document
+from journal.errors import BrokenChain, JournalError, Malformed
+from journal.events import Event
+from journal.files import read_file, read_lines
+from projections.fold import fold
+from rollback.plan import plan
+
+FIXED = settings(deadline=None, derandomize=True, database=None)
+MORE, FEWER = settings(FIXED, max_examples=400), settings(FIXED, max_examples=150)
+
+PLANS = dict(documents("plans"))
+SPOKEN = "every-event-type"
+OPTIONAL = {"server_id", "reason"}
+"""Fields of a completion that can be left out."""
+
+
+def read(some: list[bytes]) -> list[Event]:
+    return list(read_lines(some, name="golden"))
+
+
+def encoded(document: object) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+# Refused
+
+
+@pytest.mark.parametrize("name", named("refused"))
+def test_a_refused_history_is_read_up_to_the_line_that_is_refused(name: str) -> None:
+    wanted = expected("refused", name)
+    path = history("refused", name)
+
+    events = read_file(path)
+    for number in range(1, wanted["line"]):
+        assert next(events).version == number
+
+    with pytest.raises(JournalError) as refusal:
+        next(events)
+    assert type(refusal.value) is getattr(errors, wanted["error"])
+    assert str(refusal.value).startswith(f"{path}, line {wanted['line']}: ")
+    assert wanted["message"] in str(refusal.value)
+
+
+def paths(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a document but the document itself; what was asked for is anybody's form."""
+    match value:
+        case dict():
+            inner = value.items()
+        case list():
+            inner = enumerate(value)
+        case _:
+            return []
+    below = [(*path, key) for key, _ in inner]
+    return below + [deeper for place in below if place[-1] != "request" for deeper in paths(value[place[-1]], place)]
+
+
+def at(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("number", "path"), [(n, path) for n, doc in enumerate(PLANS[SPOKEN]) for path in paths(doc) if isinstance(path[-1], str)]
+)
+def test_no_field_can_be_missing_or_of_another_kind(number: int, path: tuple[Any, ...]) -> None:
+    good, document = lines("plans", SPOKEN)[:number], deepcopy(PLANS[SPOKEN][number])
+    parent, field = at(document, path[:-1]), path[-1]
+    optional = document["type"] == "completion" and field in OPTIONAL
+
+    value = parent.pop(field)
+    if not optional:
+        refuse(good, document)
+    for wrong in (object_of(value), [[value]], 0.5, not_null(value)):
+        parent[field] = wrong
+        if field != "request" or not isinstance(wrong, dict):
+            refuse(good, document)
+
+
+def object_of(value: object) -> dict[str, object]:
+    return {"value": value}
+
+
+def not_null(value: object) -> object:
+    return True if isinstance(value, int | str | list | dict | None) and not isinstance(value, bool) else "true"
+
+
+@pytest.mark.parametrize("number", range(len(PLANS[SPOKEN])))
+def test_no_object_can_have_a_field_more(number: int) -> None:
+    good, original = lines("plans", SPOKEN)[:number], PLANS[SPOKEN][number]
+
+    for path in [(), *paths(original)]:
+        document = deepcopy(original)
+        if isinstance(at(document, path), dict) and path[-1:] != ("request",):
+            at(document, path)["x"] = None
+            refuse(good, document)
+
+
+def refuse(good: list[bytes], document: object) -> None:
+    with pytest.raises(Malformed, match=rf"^golden, line {len(good) + 1}: "):
+        read([*good, encoded(document)])
+
+
+def test_an_empty_file_is_an_empty_journal(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+
+    assert list(read_file(tmp_path / "empty.jsonl")) == []
+
+
+def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.UnreadableFile, match=r"missing\.jsonl"):
+        list(read_file(tmp_path / "missing.jsonl"))
+
+
+def test_several_streams_in_one_file_are_each_in_their_own_order() -> None:
+    one, two = lines("plans", SPOKEN), [line.replace(b'"c-1"', b'"c-2"') for line in lines("plans", "held")]
+    mixed = [line for pair in zip(one, two, strict=False) for line in pair]
+
+    assert [event.stream for event in read(mixed)] == ["c-1", "c-2"] * (len(mixed) // 2)
+    with pytest.raises(errors.OutOfOrder, match=r"line 4: cluster 'c-2', version 3: version 3, expected 2"):
+        read([*mixed[:3], mixed[5]])
+
+
+# Read and written again
+
+
+@pytest.mark.parametrize("name", named("plans"))
+def test_what_was_read_is_written_as_it_was(name: str) -> None:
+    events = read_file(history("plans", name))
+
+    for event, document in zip(events, PLANS[name], strict=True):
+        assert same(without_hash(to_document(event)), document)
+        assert json.loads(encode_line(event)) == to_document(event)
+
+
+@pytest.mark.parametrize("name", named("plans"))
+def test_an_export_with_hashes_is_its_own_export(name: str) -> None:
+    export = [encode_line(event) for event in read(lines("plans", name))]
+
+    assert [encode_line(event) for event in read(export)] == export
+
+
+@pytest.mark.parametrize("name", sorted(PLANS.keys() - {"request-with-the-largest-integers"}))
+def test_hashes_are_those_of_the_catalogue(name: str) -> None:
+    previous = FIRST_HASH
+    for event in read_file(history("plans", name)):
+        document = without_hash(to_document(event))
+        previous = hashlib.sha256(previous.encode() + b"\n" + rfc8785.dumps(document)).hexdigest()
+        assert event.hash == previous
+
+
+@pytest.mark.parametrize("name", ["every-event-type", "scale-both-ways-observed", "delete-that-took-over-succeeded"])
+def test_tampering_with_any_line_of_an_export_is_refused(name: str) -> None:
+    export = [encode_line(event) for event in read(lines("plans", name))]
+
+    for index, line in enumerate(export):
+        document = json.loads(line)
+        document["recorded_at"] = "2026-11-23T09:59:59.000000Z"
+        assert refused_at([*export[:index], encoded(document), *export[index + 1 :]], BrokenChain) == index + 1
+        if index + 1 < len(export):
+            del document["hash"]
+            assert refused_at([*export[:index], encoded(document), *export[index + 1 :]], BrokenChain) == index + 2
+            assert refused_at([*export[:index], *export[index + 1 :]], JournalError) == index + 1
+            swapped = [*export[:index], export[index + 1], line, *export[index + 2 :]]
+            assert refused_at(swapped, JournalError) == index + 1
+
+
+def refused_at(some: list[bytes], error: type[JournalError]) -> int:
+    with pytest.raises(error, match=r"^golden, line \d+: ") as refusal:
+        read(some)
+    return int(str(refusal.value).removeprefix("golden, line ").split(":")[0])
+
+
+def without_hash(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != "hash"}
+
+
+# Whatever stands in a file
+
+CHARACTERS = st.characters(exclude_categories=["Cs"])
+INTEGERS = st.integers(-(2**53) + 1, 2**53 - 1)
+ODD = [
+    *("", "0", "c-1", "id-w1", "a1", "create", "scale", "sweep", "infrastructure", "rollback", "succeeded", "Deleted", "gone"),
+    *("2026-11-23T10:00:00Z", "2026-11-23t10:00:00z", "2026-11-23 10:00:00+00:00", "2026-11-23T10:00:00", "2026-11-23"),
+    *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "2016-12-31T23:59:60Z"),
+    *("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59-01:00"),
+    *("2026-11-23T10:00:00+23:59", "2026-11-23T10:00:00-00:00", "2026-11-23T24:00:00Z"),
+    *("00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000", "2E5159A1-E593-53BD-A4A1-0B8B51D0978C"),
+    *("{2e5159a1-e593-53bd-a4a1-0b8b51d0978c}", "urn:uuid:2e5159a1-e593-53bd-a4a1-0b8b51d0978c", "\x00", "\ufeff", "😀" * 256),
+    *(0, -1, 1, 2, 2**31, 2**53, 2**53 + 1, 2**63, 2**64, 10**40, 1.0, 0.0, -0.0, 1e300, True, False, None),
+    *([], {}, [[]], [{}], [None], {"": None}, {"a": [0.5]}, [1, "1"]),
+]
+"""Values that readers stumble over."""
+
+JSON = st.recursive(
+    st.sampled_from(ODD)
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(CHARACTERS, max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(CHARACTERS, max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+HOSTILE = [
+    *(b"", b"\n", b"\xef\xbb\xbf{}", b"\xff", b"{", b"}", b"nul", b"NaN", b"-", b"1e999", b"'", b'"\\ud800"', b'{"a":1,"a":2}'),
+    *(b"[" * depth + b"]" * depth for depth in (100, 500, 900, 995, 1000, 100_000)),
+    *(b'{"a":' * depth + b"1" + b"}" * depth for depth in (100, 500, 900, 995, 1000, 100_000)),
+    b"9" * 5000,
+    b'"' + b"x" * 1_000_000 + b'"',
+]
+
+
+def check(some: list[bytes]) -> list[Event]:
+    """Whatever is read is refused as ours, or can be written and read again, to the same, and has a plan."""
+    try:
+        events = read(some)
+    except JournalError:
+        return []
+    export = [encode_line(event) for event in events]
+    assert read(export) == events
+    assert [encode_line(event) for event in read(export)] == export
+    for stream in {event.stream for event in events}:
+        plan(fold(event for event in events if event.stream == stream))
+    return events
+
+
+@MORE
+@given(st.binary(max_size=60) | JSON.map(encoded) | st.sampled_from(HOSTILE))
+def test_any_line_is_read_or_refused(line: bytes) -> None:
+    check([line])
+    check([*lines("plans", "create-in-flight"), line])
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize(
+    ("number", "field"), [(0, b'"stream":'), (0, b'"schema":'), (0, b'"request":'), (0, b'"id":'), (0, b'"kind":')]
+)
+def test_hostile_values_are_read_or_refused(hostile: bytes, number: int, field: bytes) -> None:
+    good = lines("plans", "create-in-flight")
+    before, _, after = good[number].partition(field)
+    value = {b'"request":': b"{}"}.get(field) or after.partition(b",")[0]
+
+    check([*good[:number], before + field + after.replace(value, hostile, 1)])
+    check([*good[:number], before + field + after.replace(value, b'{"a":' + hostile + b"}", 1)])
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> tuple[str, int, dict[str, Any]]:
+    """A golden history with one line changed, and that line."""
+    name = draw(st.sampled_from(sorted(PLANS)))
+    index = draw(st.integers(0, len(PLANS[name]) - 1))
+    document = deepcopy(PLANS[name][index])
+    for _ in range(draw(st.integers(1, 2))):
+        places = paths(document)
+        if not places:
+            break
+        place = draw(st.sampled_from(places))
+        parent = at(document, place[:-1])
+        change = draw(st.integers(0, 3))
+        if change == 0:
+            del parent[place[-1]]
+        else:
+            parent[place[-1]] = deepcopy(draw(JSON if change == 1 else st.sampled_from(ODD)))
+    return name, index, document
+
+
+@MORE
+@given(mutations())
+def test_a_changed_line_is_read_as_what_it_says_or_refused(mutation: tuple[str, int, dict[str, Any]]) -> None:
+    name, index, document = mutation
+    good = lines("plans", name)
+
+    events = check([*good[:index], encoded(document)])
+    check([*good[:index], encoded(document), *good[index + 1 :]])
+
+    if events:
+        assert same(without_hash(to_document(events[index])), document)
+
+
+@pytest.mark.parametrize("number", range(len(PLANS[SPOKEN])))
+def test_an_odd_value_anywhere_is_read_as_what_it_says_or_refused(number: int) -> None:
+    good, original = lines("plans", SPOKEN)[:number], PLANS[SPOKEN][number]
+    for place in paths(original):
+        for odd in ODD:
+            document = deepcopy(original)
+            at(document, place[:-1])[place[-1]] = deepcopy(odd)
+            events = check([*good, encoded(document)])
+            assert not events or same(without_hash(to_document(events[number])), document), (place, odd)
+
+
+@FEWER
+@given(st.sampled_from(sorted(PLANS)), st.data())
+def test_a_damaged_line_is_read_or_refused(name: str, data: st.DataObject) -> None:
+    good = lines("plans", name)
+    index = data.draw(st.integers(0, len(good) - 1))
+    start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(good[index]))] * 2)))
+
+    check([*good[:index], good[index][:start]])
+    check([*good[:index], good[index][:start] + data.draw(st.binary(max_size=4)) + good[index][end:]])
+
+
+def same(ours: object, theirs: object) -> bool:
+    """Whether two JSON values say the same: times and UUIDs can be written in several ways."""
+    match ours, theirs:
+        case dict(), dict():
+            return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
+        case list(), list():
+            return len(ours) == len(theirs) and all(map(same, ours, theirs))
+        case str(), str():
+            return ours == theirs or same_time(ours, theirs) or same_uuid(ours, theirs)
+        case _:
+            return type(ours) is type(theirs) and ours == theirs
+
+
+def same_time(ours: str, theirs: str) -> bool:
+    try:
+        one, two = (datetime.fromisoformat(text.upper()).astimezone(UTC) for text in (ours, theirs))
+    except ValueError:
+        return False
+    return abs(one - two) <= timedelta(microseconds=1)
+
+
+def same_uuid(ours: str, theirs: str) -> bool:
+    try:
+        return UUID(ours) == UUID(theirs)
+    except ValueError:
+        return False
+
+
+@MORE
+@given(
+    st.recursive(
+        st.none() | st.booleans() | INTEGERS | st.text(CHARACTERS),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(CHARACTERS), inner),
+        max_leaves=20,
+    )
+)
+def test_canonical_json_is_that_of_rfc_8785(value: object) -> None:
+    assert canonical(value) == rfc8785.dumps(value)

@@ -1,0 +1,202 @@
+"""The command line as its users meet it: what it prints, its exit codes, and that bad input ends in one clear message."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from journal.command_line import main
+
+GOLDEN = Path(__file__).parent / "golden"
+HISTORY = GOLDEN / "plans" / "scale-both-ways.jsonl"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command on a journal of its own; return exit code, standard output and standard error."""
+    monkeypatch.setenv("PROVJOURNAL_URL", f"sqlite:///{tmp_path}/journal.db")
+    monkeypatch.delenv("OS_CLOUD", raising=False)
+
+    def run(*args: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main([str(arg) for arg in args])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def filled(run: Run) -> Run:
+    assert run("journal", "upgrade")[0] == 0
+    assert run("journal", "import", HISTORY)[0] == 0
+    return run
+
+
+def rows(output: str) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(output)
+    return found
+
+
+def test_replay_shows_each_vm_with_verdict_action_reason_and_evidence(run: Run) -> None:
+    code, out, err = run("replay", HISTORY, "-f", "json")
+    assert code == 0
+    assert [(row["Name"], row["Verdict"], row["Action"]) for row in rows(out)] == [
+        ("w1", "in_service", "keep"),
+        ("w2", "in_service", "keep"),
+        ("w3", "unneeded", "delete"),
+        ("g1", "new", "delete"),
+        ("g2", "in_doubt", "find"),
+    ]
+    assert all(row["Because"] and row["Evidence"] for row in rows(out))
+    assert err == "cluster c-1 at version 19: operation scale is unfinished; the cluster becomes Active\n"
+
+
+def test_the_plan_document_has_the_shape_of_plan_made(run: Run) -> None:
+    code, out, _ = run("replay", HISTORY, "--plan")
+    assert code == 0
+    (document,) = [json.loads(line) for line in out.splitlines()]
+    assert set(document) == {"stream", "operation", "version", "verdicts", "cluster_status"}
+    assert set(document["verdicts"][0]) == {"server_id", "step", "name", "verdict", "action", "because", "evidence"}
+    assert (document["version"], document["cluster_status"]) == (19, "Active")
+
+
+def test_an_empty_file_is_an_empty_journal(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.touch()
+    assert run("replay", path, "--plan") == (0, "", "")
+    assert run("replay", path, "-f", "json")[:2] == (0, "[]\n")
+
+
+def test_several_clusters_in_one_file_replay_to_a_plan_each(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "two.jsonl"
+    path.write_text(HISTORY.read_text())
+    with path.open("a") as more:
+        more.write((GOLDEN / "plans" / "create-in-flight.jsonl").read_text().replace('"stream":"c-1"', '"stream":"c-2"'))
+    code, out, _ = run("replay", path, "--plan")
+    assert (code, [json.loads(line)["stream"] for line in out.splitlines()]) == (0, ["c-1", "c-2"])
+
+
+@pytest.mark.parametrize("command", [("replay",), ("replay", "--plan"), ("journal", "import")], ids=" ".join)
+@pytest.mark.parametrize("path", sorted((GOLDEN / "refused").glob("*.jsonl"))[::17], ids=lambda path: path.stem)
+def test_a_malformed_file_ends_with_2_and_one_message_that_names_the_line(run: Run, path: Path, command: tuple[str, ...]) -> None:
+    assert run("journal", "upgrade")[0] == 0
+    expected = json.loads(path.with_suffix(".expected.json").read_text())
+    code, out, err = run(*command, path)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert f"{path}, line {expected['line']}: " in err
+    assert run("cluster", "list", "-f", "json")[1] == "[]\n", "nothing was changed"
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(noise=st.binary(max_size=40), at=st.integers(0, 6000))
+def test_a_damaged_file_never_ends_in_a_traceback(run: Run, tmp_path: Path, noise: bytes, at: int) -> None:
+    text = HISTORY.read_bytes()
+    path = tmp_path / "damaged.jsonl"
+    path.write_bytes(text[:at] + noise + text[at + len(noise) :])
+    code, _, err = run("replay", path)
+    assert code in (0, 2)
+    assert code == 0 or "line" in err
+
+
+def test_what_was_exported_is_imported_again_as_it_was(filled: Run, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    assert filled("journal", "export", "-o", first)[0] == 0
+    other = f"sqlite:///{tmp_path}/other.db"
+    assert filled("--journal", other, "journal", "upgrade")[0] == 0
+    assert filled("journal", "import", "--journal", other, first)[0] == 0
+    assert filled("journal", "export", "--journal", other, "-o", second)[0] == 0
+    assert first.read_bytes() == second.read_bytes()
+    assert filled("replay", first, "--plan")[1] == filled("replay", HISTORY, "--plan")[1]
+
+
+def test_importing_again_changes_nothing_and_more_of_it_goes_on(run: Run, tmp_path: Path) -> None:
+    run("journal", "upgrade")
+    part = tmp_path / "part.jsonl"
+    part.write_text("".join(HISTORY.read_text().splitlines(keepends=True)[:7]))
+    assert run("journal", "import", part)[2].startswith("7 events")
+    assert run("journal", "import", HISTORY)[2].startswith("12 events")
+    assert run("journal", "import", HISTORY)[2].startswith("0 events")
+    assert run("journal", "verify")[0] == 0
+
+
+def test_another_history_of_the_same_cluster_is_refused_and_changes_nothing(filled: Run) -> None:
+    code, _, err = filled("journal", "import", GOLDEN / "plans" / "create-in-flight.jsonl")
+    assert code == 2
+    assert "Nothing was imported" in err
+    assert filled("cluster", "show", "c-1", "-f", "json", "-c", "version")[1] == '{\n  "version": 19\n}\n'
+
+
+def test_an_event_id_that_the_journal_has_in_another_cluster_is_refused(filled: Run, tmp_path: Path) -> None:
+    path = tmp_path / "renamed.jsonl"
+    path.write_text(HISTORY.read_text().replace('"stream":"c-1"', '"stream":"c-2"'))
+    code, _, err = filled("journal", "import", path)
+    assert (code, "already stands in the journal" in err) == (2, True)
+    assert [row["Cluster"] for row in rows(filled("cluster", "list", "-f", "json")[1])] == ["c-1"]
+
+
+def test_looking_at_clusters_steps_events_and_plans(filled: Run) -> None:
+    (cluster,) = rows(filled("cluster", "list", "-f", "json")[1])
+    assert (cluster["Cluster"], cluster["Status"], cluster["Unfinished steps"], cluster["Version"]) == ("c-1", "Error", 2, 19)
+    assert cluster["Servers"] == "1 in_doubt, 2 in_service, 1 new, 1 unneeded"
+    unfinished = rows(filled("step", "list", "--unfinished", "-f", "json")[1])
+    assert [(step["Action"], step["Subject"], step["Version"]) for step in unfinished] == [
+        ("delete_server", "id-w3", 16),
+        ("create_server", "g2", 19),
+    ]
+    assert len(rows(filled("step", "list", "--cluster", "c-1", "-f", "json")[1])) == 9
+    events = rows(filled("event", "list", "--cluster", "c-1", "--type", "operation_started", "-f", "json")[1])
+    assert [event["Version"] for event in events] == [1, 13]
+    assert [event["Version"] for event in rows(filled("event", "list", "--limit", "2", "-f", "json")[1])] == [18, 19]
+    assert filled("plan", "show", "c-1", "-f", "json")[1] == filled("replay", HISTORY, "-f", "json")[1]
+
+
+def test_verify_ends_with_1_and_names_the_damaged_event(filled: Run, tmp_path: Path) -> None:
+    assert filled("journal", "verify")[:2] == (0, "19 events of 1 cluster verified, all as they were written\n")
+    with sqlite3.connect(tmp_path / "journal.db") as connection:
+        connection.execute("DROP TRIGGER events_refuse_UPDATE")
+        connection.execute("UPDATE events SET data = replace(data, 'w2', 'w9') WHERE version = 4")
+    connection.close()
+    code, out, _ = filled("journal", "verify")
+    assert code == 1
+    assert out.startswith("cluster 'c-1', version 4: hash is ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cluster", "show", "c-9"),
+        ("plan", "show", "c-9"),
+        ("event", "list", "--cluster", "c-9"),
+        ("step", "list", "--cluster", "c-9"),
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_cluster_ends_with_2(filled: Run, command: tuple[str, ...]) -> None:
+    code, out, err = filled(*command)
+    assert (code, out) == (2, "")
+    assert err == "provjournal: There is no cluster 'c-9' in this journal. `provjournal cluster list` names them all.\n"
+
+
+def test_without_a_journal_every_command_says_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "provjournal journal upgrade" in run("cluster", "list")[2]
+    monkeypatch.delenv("PROVJOURNAL_URL")
+    code, _, err = run("cluster", "list")
+    assert (code, err.startswith("provjournal: Which journal? Give --journal URL")) == (2, True)
+
+
+@pytest.mark.parametrize("args", [("nope",), ("cluster", "list", "--nope"), ("event", "list", "--limit", "0")], ids=" ".join)
+def test_wrong_usage_ends_with_2(run: Run, args: tuple[str, ...]) -> None:
+    try:
+        code = run(*args)[0]
+    except SystemExit as ended:  # argparse leaves this way
+        code = int(str(ended.code))
+    assert code == 2

@@ -1,0 +1,62 @@
+"""What importing costs: pure parts load neither a database library nor a cloud's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = "[name for name in ('sqlalchemy', 'alembic', 'openstack', 'keystoneauth1', 'cliff') if name in sys.modules]"
+PURE = [
+    "journal",
+    "journal.events",
+    "journal.codec",
+    "journal.rules",
+    "journal.files",
+    "journal.store",
+    "journal.memory",
+    "journal.stream",
+    "journal.recorder",
+    "journal.journal",
+    "journal.verify",
+    "projections",
+    "projections.fold",
+    "projections.verdicts",
+    "projections.status",
+    "rollback",
+    "rollback.plan",
+    "rollback.marks",
+    "rollback.observe",
+    "rollback.deletable",
+    "rollback.compensator",
+    "rollback.handler",
+]
+
+
+def loaded(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_importing_it_loads_nothing_heavy(module: str) -> None:
+    assert loaded(f"import sys, {module}; print({HEAVY})") == "[]"
+
+
+def test_replaying_a_file_loads_neither_database_nor_cloud() -> None:
+    path = ROOT / "tests" / "golden" / "plans" / "scale-both-ways.jsonl"
+    heavy = HEAVY.replace(", 'cliff'", "")
+    for option in ("", ", '--plan'"):
+        program = f"import sys; from journal.command_line import main; main(['replay', {str(path)!r}{option}]); print({heavy})"
+        assert loaded(program) == "[]"
+
+
+@pytest.mark.parametrize("package", ["journal", "rollback"])
+def test_every_public_name_is_there(package: str) -> None:
+    program = f"import {package}; print([name for name in {package}.__all__ if getattr({package}, name) is None])"
+    assert loaded(program) == "[]"
+    unknown = subprocess.run(
+        [sys.executable, "-c", f"import {package}; {package}.nope"], capture_output=True, text=True, check=False
+    )
+    assert "AttributeError" in unknown.stderr
