@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import attrs
@@ -85,7 +86,7 @@ class Terminal:
         return done.stdout
 
 
-@pytest.mark.parametrize("block", blocks("console"))
+@pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block.partition("\n")[0])
 def test_commands_print_what_the_readme_says(block: str, tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
 
@@ -108,7 +109,7 @@ def names_of_run(block: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", blocks("python"), ids=["conductor", "regression test"])
 def test_python_runs(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(names_of_run(block, monkeypatch))
 
@@ -119,6 +120,24 @@ def test_there_is_something_to_check() -> None:
     assert ran.count("provjournal") >= 8
     assert ran.count("make") == 2
     assert len(blocks("python")) == 2
+
+
+COMMANDS = {point.name.replace("_", " "): point for point in entry_points(group="provjournal.commands")}
+
+
+def options(command: str) -> set[str]:
+    parser = COMMANDS[command].load()(None, None).get_parser(f"provjournal {command}")
+    return {option for option in parser.format_help().replace("[", " ").replace("]", " ").split() if option.startswith("--")}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_is_documented(command: str) -> None:
+    text = (ROOT / "docs" / "command-line.md").read_text()
+    described = re.search(rf"^- \*\*`{command}\b.*?(?=^- |^$)", text, re.MULTILINE | re.DOTALL)
+
+    assert described is not None
+    own = options(command) - options("cluster list") - options("cluster show")
+    assert [option for option in own if option not in described.group()] == []
 
 
 LONGEST_LINE = 110

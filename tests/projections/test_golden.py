@@ -63,10 +63,12 @@ def test_a_golden_history_replays_to_its_plan(name: str) -> None:
 @pytest.mark.parametrize("name", named("plans"))
 def test_every_prefix_of_a_golden_history_has_a_plan_that_says_why(name: str) -> None:
     events = events_of(name)
+    running = fold([])
 
-    for length in range(len(events) + 1):
+    for length, event in enumerate(events, start=1):
         found = plan(fold(events[:length]))
 
+        assert found == plan(running.apply(event))
         assert found.version == length
         for verdict in found.verdicts:
             check_reasons(verdict, length)
@@ -83,15 +85,6 @@ def check_reasons(verdict: Verdict, version: int) -> None:
     if verdict.server_id is None:
         assert verdict.step is not None
         assert verdict.verdict in (VerdictName.GONE, VerdictName.IN_DOUBT)
-
-
-@pytest.mark.parametrize("name", named("plans"))
-def test_a_fold_can_be_continued_at_any_event(name: str) -> None:
-    events = events_of(name)
-
-    running = fold([])
-    for length, event in enumerate(events, start=1):
-        assert plan(running.apply(event)) == plan(fold(events[:length]))
 
 
 @pytest.mark.parametrize("name", named("plans"))
@@ -128,7 +121,13 @@ def test_every_cause_of_left_over_decides_somewhere() -> None:
     assert all(any(re.search(pattern, because) for pattern in CAUSES.values()) for because in reasons)
 
 
-def test_rows_decide_actions() -> None:
+def test_an_empty_journal_has_an_empty_plan() -> None:
+    found = plan(fold([]))
+
+    assert (found.version, found.operation, found.cluster_status, found.verdicts) == (0, None, "Active", ())
+
+
+def test_verdicts_decide_actions() -> None:
     actions = {
         VerdictName.NEW: PlanAction.DELETE,
         VerdictName.UNNEEDED: PlanAction.DELETE,
