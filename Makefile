@@ -29,7 +29,8 @@ cloud: $(CLOUD_VENV)/ready
 	$(CLOUD_VENV)/bin/python -W ignore -m local_cloud run --state .cloud
 
 $(VENV)/ready: pyproject.toml constraints.txt
-	@echo "making $(VENV) (about half a minute, once)"
+	@echo "making $(VENV) (less than a minute, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: make PYTHON=python3.12 …"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --upgrade "pip>=25.1" setuptools
 	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group test --group lint --editable .

@@ -1,12 +1,11 @@
 """A small real conductor: it creates, scales and deletes clusters of VMs, and every step stands in the provisioning journal.
 
-    python -m examples.conductor create c-1 --workers 3
-    python -m examples.conductor scale c-1 --add 1 --remove SERVER_ID
+    python -m examples.conductor create c-1 --workers 3 --image ID --flavor ID
+    python -m examples.conductor scale c-1 --add 1 --remove SERVER_ID --image ID --flavor ID
     python -m examples.conductor delete c-1
 
 Read `Conductor` first. No line of it checks whether the cluster still exists, catches an error or cleans up: that is
-the handler's, at the very
-top (`rollback.handler.operation`), and it does so by replaying the journal.
+the handler's, at the very top (`rollback.handler.operation`), and it does so by replaying the journal.
 """
 
 import argparse
@@ -53,8 +52,7 @@ class Conductor:
                     self.plugin.decommission(remove)
             for server_id in remove:
                 with op.delete_server(server_id):
-                    self.cloud.delete(server_id)
-                    self.cloud.wait_until_gone(server_id, timeout_seconds=300)
+                    self.cloud.delete_and_wait(server_id, timeout_seconds=300)
             servers = [self._create_server(op, cluster, number) for number in range(101, 101 + add)]
             if servers:
                 self._put_to_work(op, servers)
@@ -132,14 +130,16 @@ def main() -> None:
     parser.add_argument("--remove", nargs="*", default=[], metavar="SERVER_ID")
     parser.add_argument("--journal", default=os.environ.get("PROVJOURNAL_URL", "sqlite:///journal.db"))
     parser.add_argument("--cloud", default=os.environ.get("OS_CLOUD"))
-    parser.add_argument("--image", required=True)
-    parser.add_argument("--flavor", required=True)
+    parser.add_argument("--image", metavar="ID")
+    parser.add_argument("--flavor", metavar="ID")
     parser.add_argument("--network", default="none", help="a network's id, or none")
     parser.add_argument("--records", type=Path, default=Path("clusters"))
     parser.add_argument("--lease-seconds", type=float, default=Settings().lease_seconds)
     parser.add_argument("--api-timeout-seconds", type=float, default=Settings().api_timeout_seconds)
     parser.add_argument("--settle-seconds", type=float, default=Settings().settle_seconds)
     args = parser.parse_args()
+    if args.operation != "delete" and not (args.image and args.flavor):
+        parser.error("say of which --image and --flavor the VMs are to be")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 
     settings = Settings(

@@ -197,7 +197,8 @@ def finish(stage: Stage, cloud: OpenStackCloud, journal: Journal, cluster: str) 
 def kill_in(conductor: subprocess.Popen[bytes], journal: Journal, cloud: OpenStackCloud, cluster: str, action: str) -> None:
     """Kill a conductor in the middle of a step of this kind: Nova shows what it does, its journal does not have the end of it.
 
-    From the step's intent on the conductor runs only between two looks, so that the moment cannot pass unseen. Raises Missed.
+    From the step's intent on the conductor runs only between two looks, so that the moment cannot pass unseen. Raises
+    Missed.
     """
     while conductor.poll() is None:
         step = unfinished(journal, cluster, action)

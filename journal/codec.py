@@ -5,6 +5,7 @@ Reading refuses whatever the catalogue does not allow; nothing is guessed and no
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
@@ -102,6 +103,7 @@ def decode_line(line: bytes) -> Document:
     """Return the JSON object of one line. Raises Malformed if it is none."""
     try:
         document = msgspec.json.decode(line)
+        json.loads(line, object_pairs_hook=_refuse_twice)  # msgspec keeps the last of several fields of one name
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = f"not JSON: {error}"
         raise Malformed(msg) from error
@@ -112,6 +114,14 @@ def decode_line(line: bytes) -> Document:
         msg = f"expected a JSON object, got {_shown(document)}"
         raise Malformed(msg)
     return document
+
+
+def _refuse_twice(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        msg = f"field {_shown(twice)} stands twice in one object"
+        raise Malformed(msg)
 
 
 def encode_line(event: Event) -> bytes:
@@ -318,7 +328,7 @@ def _check_request(value: object, path: str, deeper: int) -> None:
         case float():
             msg = f"{path} is {value!r}: a request holds no floats (write it as a string or an integer)"
             raise Malformed(msg)
-        case int() if abs(value) > events.MAX_REQUEST_INTEGER:
+        case int() if abs(value) > events.LARGEST_INTEGER:
             msg = f"{path} is {value}, beyond 2^53: not every JSON reader holds it exactly (write it as a string)"
             raise Malformed(msg)
         case dict():

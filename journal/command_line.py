@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 from cliff.app import App
@@ -21,7 +20,7 @@ from cliff.show import ShowOne
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from journal.errors import JournalError
+from journal.errors import AppendOutcomeUnknown, AppendRefused, JournalError
 from journal.journal import Journal
 
 OK: Final = 0
@@ -77,11 +76,18 @@ class Application(App):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
     try:
-        return int(Application().run(list(sys.argv[1:] if argv is None else argv)))
+        return int(Application().run(given)) if given else _show_help()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+
+
+def _show_help() -> int:
+    """Say what there is: nothing was asked for."""
+    Application().run(["--help"])
+    return UNREADABLE
 
 
 class _Handled(Command):
@@ -98,7 +104,7 @@ class _Handled(Command):
             return error.code
         except JournalError as error:
             STDERR.print(f"provjournal: {error}", markup=False)
-            return UNREADABLE
+            return PROBLEM if isinstance(error, AppendOutcomeUnknown | AppendRefused) else UNREADABLE
         return OK if result is None else int(result)
 
 
@@ -153,11 +159,6 @@ def say(message: str) -> None:
 def counted(count: int, noun: str) -> str:
     """Return a number of things as a person says it."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def existing_file(text: str) -> Path:
-    """Return a path that a command will read: an argparse type."""
-    return Path(text)
 
 
 def _add_journal_option(parser: argparse.ArgumentParser, dest: str) -> None:

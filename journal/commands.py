@@ -9,7 +9,7 @@ from typing import IO
 
 import msgspec
 
-from journal.codec import FIRST_HASH, encode_line, to_document
+from journal.codec import FIRST_HASH, TYPES, encode_line, to_document
 from journal.command_line import (
     OK,
     PROBLEM,
@@ -18,7 +18,6 @@ from journal.command_line import (
     ListCommand,
     NeedsJournal,
     counted,
-    existing_file,
     say,
     tracked,
 )
@@ -40,8 +39,8 @@ class EventList(NeedsJournal, ListCommand):
         """Add the filters."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--cluster", metavar="ID", help="only this cluster's")
-        parser.add_argument("--type", metavar="TYPE", help="only events of this type")
-        parser.add_argument("--limit", type=_count, metavar="N", help="only the last N")
+        parser.add_argument("--type", metavar="TYPE", choices=TYPES, help="only events of this type")
+        parser.add_argument("--limit", type=number, metavar="N", help="only the last N")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
@@ -88,7 +87,7 @@ class JournalImport(NeedsJournal, FreeCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the file."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("file", metavar="FILE", type=existing_file)
+        parser.add_argument("file", metavar="FILE", type=Path)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
@@ -146,12 +145,13 @@ def _row(event: Event) -> tuple[object, ...]:
     return event.stream, event.version, f"{event.recorded_at:%Y-%m-%d %H:%M:%S}", event.epoch, event.type, shown
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
+def number(text: str) -> int:
+    """Return a number of at least 1: an argparse type."""
+    count = int(text)
+    if count < 1:
         msg = "expected 1 or more"
         raise argparse.ArgumentTypeError(msg)
-    return number
+    return count
 
 
 def _named(journal: Journal, clusters: list[str]) -> list[str]:
@@ -198,7 +198,8 @@ def _check_ids_are_new(journal: Journal, todo: dict[str, list[Event]]) -> None:
     for head in journal.store.heads():
         for event in journal.store.read(head.stream):
             if event.id in new:
-                raise EventIdReused(new[event.id], event.id)
+                msg = f"{EventIdReused(new[event.id], event.id)} Nothing was imported."
+                raise CommandError(msg)
 
 
 def _import(store: EventStore, events: list[Event], missing: int) -> None:

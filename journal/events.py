@@ -1,8 +1,8 @@
 """The closed union of events: what can stand in a journal.
 
-Every class is one row of the event catalogue, schema 1, under the catalogue's own names. `codec` turns
-them to JSON and back, `rules` says which may follow which. Optional fields (the catalogue's "where …") have the default
-`None` and are left out of the JSON; fields that the catalogue calls "or null" have no default and are always written.
+Every class is one row of the event catalogue, schema 1, under the catalogue's own names. `codec` turns them to JSON
+and back, `rules` says which may follow which. Optional fields (the catalogue's "where …") have the default `None` and
+are left out of the JSON; fields that the catalogue calls "or null" have no default and are always written.
 """
 
 from datetime import datetime
@@ -16,14 +16,14 @@ from msgspec import Meta
 SCHEMA: Final = 1
 """The schema number that this version of the library writes."""
 
-MAX_REQUEST_INTEGER: Final = 2**53
-"""Integers beyond it are not exact in every JSON reader, so `request` may not hold them."""
+LARGEST_INTEGER: Final = 2**53
+"""Integers beyond it are not exact in every JSON reader, so no event holds them."""
 
 Text = Annotated[str, Meta(min_length=1)]
 StreamId = Annotated[str, Meta(min_length=1, max_length=255)]
 Time = Annotated[datetime, Meta(tz=True)]
-Version = Annotated[int, Meta(ge=1)]
-AsOf = Annotated[int, Meta(ge=0)]
+Version = Annotated[int, Meta(ge=1, le=LARGEST_INTEGER)]
+AsOf = Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)]
 
 
 class OperationKind(StrEnum):
@@ -387,8 +387,8 @@ Data = (
 class Event:
     """One entry of a stream: the envelope, and the data by type.
 
-    `version` counts 1, 2, 3 … in the stream without a gap; `recorded_at` is UTC; `epoch` is the fencing token under which the
-    event was appended; `hash` (64 hex digits) is there once the event is stored.
+    `version` counts 1, 2, 3 … in the stream without a gap; `recorded_at` is UTC; `epoch` is the fencing token under
+    which the event was appended; `hash` (64 hex digits) is there once the event is stored.
     """
 
     stream: StreamId

@@ -20,7 +20,8 @@ class _Tail:
 def read_file(path: Path) -> Iterator[Event]:
     """Yield the events of a file in its order, each with its hash. An empty file is an empty journal.
 
-    Raises UnreadableFile, Malformed, OutOfOrder or BrokenChain; the message names file and line and says what was expected.
+    Raises UnreadableFile, Malformed, OutOfOrder or BrokenChain; the message names file and line and says what was
+    expected.
     """
     try:
         with path.open("rb") as lines:

@@ -59,8 +59,9 @@ class Journal:
     ) -> Operation:
         """Begin an operation and become the owner of the cluster's stream.
 
-        `cloud` says which region and project; `victims`: the servers that a scale will remove; `request`: what was asked for,
-        without secrets and without floats. Raises OwnerAlive, and OutOfOrder if the cluster is not in a state for it.
+        `cloud` says which region and project; `victims`: the servers that a scale will remove; `request`: what was
+        asked for, without secrets and without floats. Raises OwnerAlive, and OutOfOrder if the cluster is not in a
+        state for it.
         """
         self.refuse_live_owner(cluster)
         stream = Stream.load(self.store, cluster, self.clock)

@@ -1,11 +1,11 @@
 """Operations and steps, for the conductor: an intent is committed before a step's body runs, a completion after it.
 
     with operation.create_server("worker", "c-1-worker-001") as step:
-        server = cloud.create_server(step, image=…, flavor=…)
-        step.created(server.id)
+        step.created(cloud.create_server(step, image_id=…, flavor_id=…))
 
-A body that returns has succeeded. One that raises `Refused` has failed for certain. Anything else raised by a create or a delete
-leaves the step unfinished: its outcome is unknown, and only the compensator may say what became of it.
+A body that returns has succeeded. One that raises `Refused` has failed for certain. Anything else that the body of a
+create or a delete raises leaves the step unfinished: its outcome is unknown, and only the compensator may say what
+became of it. The other steps, which act on servers that the journal knows, have failed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -91,9 +91,7 @@ class Operation:
     @contextmanager
     def create_server(self, node_group: str, name: str) -> Iterator[Step]:
         """Create a server; the body must call `created` on the step once it knows the id."""
-        with self._step(
-            Stage.INFRASTRUCTURE, lambda s: CreateServer(s.id, Stage.INFRASTRUCTURE, s.deadline, node_group, name), name
-        ) as step:
+        with self._step(lambda s: CreateServer(s.id, Stage.INFRASTRUCTURE, s.deadline, node_group, name), name) as step:
             yield step
             if step.server_id is None:
                 msg = f"the body of the create of {name!r} returned without a call of step.created(server_id)"
@@ -103,7 +101,7 @@ class Operation:
     def delete_server(self, server_id: str) -> Iterator[Step]:
         """Delete a server; the body returns only once it is gone."""
         stage = Stage.INFRASTRUCTURE
-        with self._step(stage, lambda s: DeleteServer(s.id, stage, s.deadline, server_id), server_id) as step:
+        with self._step(lambda s: DeleteServer(s.id, stage, s.deadline, server_id), server_id) as step:
             yield step
 
     @contextmanager
@@ -111,7 +109,7 @@ class Operation:
         """Move data and work off these servers."""
         stage = Stage.DECOMMISSION
         ids = tuple(server_ids)
-        with self._step(stage, lambda s: Decommission(s.id, stage, s.deadline, ids), ", ".join(ids)) as step:
+        with self._step(lambda s: Decommission(s.id, stage, s.deadline, ids), ", ".join(ids)) as step:
             yield step
 
     @contextmanager
@@ -119,7 +117,7 @@ class Operation:
         """Configure these servers; none means the whole cluster. List them where you can: it keeps more of them deletable."""
         stage = Stage.CONFIGURE
         ids = tuple(server_ids)
-        with self._step(stage, lambda s: Configure(s.id, stage, s.deadline, ids), ", ".join(ids)) as step:
+        with self._step(lambda s: Configure(s.id, stage, s.deadline, ids), ", ".join(ids)) as step:
             yield step
 
     @contextmanager
@@ -127,14 +125,14 @@ class Operation:
         """Start the processes on these servers; none means the whole cluster."""
         stage = Stage.START
         ids = tuple(server_ids)
-        with self._step(stage, lambda s: Start(s.id, stage, s.deadline, ids), ", ".join(ids)) as step:
+        with self._step(lambda s: Start(s.id, stage, s.deadline, ids), ", ".join(ids)) as step:
             yield step
 
     @contextmanager
     def custom(self, stage: Stage, name: str, server_ids: Sequence[str] = (), *, may_hold_data: bool) -> Iterator[Step]:
         """Do something of the conductor's own. `may_hold_data`: whether it can put data on the servers."""
         ids = tuple(server_ids)
-        with self._step(stage, lambda s: Custom(s.id, stage, s.deadline, name, ids, may_hold_data), name) as step:
+        with self._step(lambda s: Custom(s.id, stage, s.deadline, name, ids, may_hold_data), name) as step:
             yield step
 
     def succeed(self) -> None:
@@ -151,10 +149,11 @@ class Operation:
         return self.stream.append_next(*data, operation=self.id, claim=self._claim)
 
     @contextmanager
-    def _step(self, stage: Stage, intent: Callable[[Step], Intent], name: str) -> Iterator[Step]:
+    def _step(self, intent: Callable[[Step], Intent], name: str) -> Iterator[Step]:
         deadline = self._clock.now() + timedelta(seconds=self._settings.api_timeout_seconds)
         step = Step(self.journal_id, self.cluster, uuid4(), deadline, name)
-        self.append(intent(step))
+        begun = intent(step)
+        self.append(begun)
         try:
             yield step
         except Refused as error:
@@ -163,7 +162,7 @@ class Operation:
         except Absent as error:
             self.append(Completion(step.id, StepOutcome.ABSENT, reason=reason_of(error)))
         except Exception as error:
-            if stage is not Stage.INFRASTRUCTURE:
+            if not isinstance(begun, CreateServer | DeleteServer):
                 self.append(Completion(step.id, StepOutcome.FAILED, reason=reason_of(error)))
             raise
         else:

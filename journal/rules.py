@@ -1,8 +1,7 @@
 """What may follow what in a stream: one pure check, for writing and reading alike.
 
 `StreamRules` walks a stream in order and refuses, with `OutOfOrder`, the first event that cannot stand where it
-stands. It knows just
-enough of the past for that; what the past means is the matter of `projections`.
+stands. It knows just enough of the past for that; what the past means is the matter of `projections`.
 """
 
 from collections.abc import Mapping
@@ -118,7 +117,7 @@ class StreamRules:
 
     def _check_envelope(self, event: Event) -> None:
         if event.version != self.version + 1:
-            msg = f"version {event.version}, expected {self.version + 1}"
+            msg = f"expected version {self.version + 1}: versions count without a gap"
             raise OutOfOrder(msg)
         if event.id in self._event_ids:
             msg = f"event id {event.id} repeats; each event has its own"

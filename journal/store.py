@@ -1,8 +1,7 @@
 """The store's protocol: what every engine does alike, and what its callers may rely on.
 
 One row a stream, the guard row, carries version, last hash, epoch and owner. An append compares and swaps that row
-and inserts the events
-in one transaction, which gives order, fencing and conflict detection with one mechanism.
+and inserts the events in one transaction, which gives order, fencing and conflict detection with one mechanism.
 """
 
 from collections.abc import Iterator, Sequence
@@ -73,13 +72,13 @@ class EventStore(Protocol):
         """Append chained events of one stream in one transaction and return them as stored, once they are durable.
 
         The stream must be at the version before the first event (0: it does not exist yet), at hash `previous_hash`
-        and, unless it is
-        new, at epoch `expected_epoch`; it is then at the epoch of the last event. With a `claim` it gets that owner and
-        lease; without one, an append that raises the epoch leaves it without an owner, and any other leaves ownership as it is.
-        Appending events that are already there, with the same ids and hashes, changes nothing and returns them.
+        and, unless it is new, at epoch `expected_epoch`; it is then at the epoch of the last event. With a `claim` it
+        gets that owner and lease; without one, an append that raises the epoch leaves it without an owner, and any
+        other leaves ownership as it is. Appending events that are already there, with the same ids and hashes,
+        changes nothing and returns them.
 
-        Raises VersionConflict, Fenced, OwnerAlive (a claim while another owner's lease lives), EventIdReused, JournalRegressed,
-        AppendOutcomeUnknown or StoreUnavailable.
+        Raises VersionConflict, Fenced, OwnerAlive (a claim while another owner's lease lives), EventIdReused,
+        JournalRegressed, AppendOutcomeUnknown or StoreUnavailable.
         """
 
     def renew(self, stream: str, claim: Claim, *, epoch: int) -> None:

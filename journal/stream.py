@@ -19,8 +19,7 @@ class Stream:
     """The stream of one cluster. It remembers every event it has read and appends only right after the last of them.
 
     A writer works under the epoch at which it took the stream (`epoch`), whatever it reads later: once that is not
-    the stream's any more,
-    it is fenced. Safe to use from many threads.
+    the stream's any more, it is fenced. Safe to use from many threads.
     """
 
     def __init__(self, store: EventStore, stream_id: str, clock: Clock, new_id: Callable[[], UUID] = uuid4) -> None:

@@ -1,8 +1,7 @@
 """Events → the history of one cluster: its operations, steps, servers, listings and words, as the journal tells them.
 
 The fold only collects; what it all amounts to is worked out in `origin`, `presence`, `standing` and `verdicts`, each
-as a pure function
-of a history. Events must have passed `journal.rules`.
+as a pure function of a history. Events must have passed `journal.rules`.
 """
 
 from collections.abc import Iterable, Iterator

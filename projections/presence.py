@@ -1,8 +1,8 @@
 """Whether a server is there, and whether a create without a server is proved absent.
 
-Only sightings, complete listings, done deletes, `absent` creates, an operator's `gone` and adoption speak of it.
-Each speaks for a moment: an
-observation for its `as_of`, everything else for its own version. The latest moment wins; at one moment, the later event.
+Only sightings, complete listings, done deletes, `absent` creates, an operator's `gone` and adoption speak of it. Each
+speaks for a moment: an observation for its `as_of`, everything else for its own version. The latest moment wins; at
+one moment, the later event.
 """
 
 from collections.abc import Iterator

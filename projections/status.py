@@ -4,13 +4,11 @@ from journal.events import ClusterStatus, OperationKind, PlanAction, VerdictName
 from projections.fold import History
 from projections.verdicts import WORKING, Reading, Verdict, verdicts
 
-ROW_OF_WORDS = 4
-
 
 def cluster_status(history: History, found: tuple[Verdict, ...]) -> ClusterStatus:
     """Return the status that the cluster becomes, whether or not anything is left to do."""
     if history.deletion_asked is not None:
-        kept = any(v.row == ROW_OF_WORDS and v.action is PlanAction.KEEP for v in found)
+        kept = any(v.is_operators_word and v.action is PlanAction.KEEP for v in found)
         return ClusterStatus.ERROR if kept else ClusterStatus.DELETED
     match history.unfinished:
         case None:

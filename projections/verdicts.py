@@ -1,8 +1,7 @@
 """The verdict table: what replay says of each VM, why, and by which events.
 
 `TABLE` is the policy as data: one row of the design's table is one `Row` here, and the first that applies decides. A
-row asks a `Case`, which
-holds one VM of the history with what `origin`, `presence` and `standing` make of it.
+row asks a `Case`, which holds one VM of the history with what `origin`, `presence` and `standing` make of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,8 @@ from projections.standing import DELETES, standing_word
 DELETE, KEEP, FIND, NOTHING = PlanAction.DELETE, PlanAction.KEEP, PlanAction.FIND, PlanAction.NONE
 NEW, UNNEEDED, UNSAFE, IN_SERVICE = VerdictName.NEW, VerdictName.UNNEEDED, VerdictName.UNSAFE, VerdictName.IN_SERVICE
 
+ROW_OF_WORDS: Final = 4
+
 WORKING: Final = frozenset({Stage.CONFIGURE, Stage.START})
 """The stages in which what a scale made may hold data already."""
 
@@ -48,6 +49,11 @@ class Verdict:
     evidence: tuple[int, ...]
     row: int
     """The number of the row that decided."""
+
+    @property
+    def is_operators_word(self) -> bool:
+        """Whether an operator's word decided."""
+        return self.row == ROW_OF_WORDS
 
 
 class Reading:
@@ -387,7 +393,7 @@ TABLE: Final = (
     Row(1, _is_foreign, _foreign),
     Row(2, lambda case: case.is_gone, _gone),
     Row(3, _is_in_doubt, _in_doubt),
-    Row(4, lambda case: case.word is not None, _word),
+    Row(ROW_OF_WORDS, lambda case: case.word is not None, _word),
     Row(5, lambda case: case.history.deletion_asked is not None, _deletion),
     Row(6, _in_create, _new_in_create),
     Row(7, _is_unasked_and_unused, _unasked),

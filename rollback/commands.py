@@ -3,12 +3,13 @@
 import argparse
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import attrs
 import msgspec
 
-from journal.command_line import OK, PROBLEM, CommandError, FreeCommand, ListCommand, NeedsJournal, existing_file, say, tracked
-from journal.errors import AppendRefused, UnknownStream
+from journal.command_line import OK, PROBLEM, CommandError, FreeCommand, ListCommand, NeedsJournal, say, tracked
+from journal.errors import UnknownStream
 from journal.events import PlanAction
 from journal.files import read_file
 from journal.journal import Journal
@@ -17,7 +18,7 @@ from projections.fold import History, fold
 from projections.verdicts import Verdict
 from rollback.cloud import Cloud
 from rollback.compensator import Report, preview, rollback_cluster
-from rollback.errors import RollbackError
+from rollback.errors import RollbackError, UnknownCloud
 from rollback.plan import Plan, plan
 
 COLUMNS = ("Cluster", "Server", "Name", "Verdict", "Action", "Because", "Evidence")
@@ -29,9 +30,7 @@ class Replay(ListCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the file, and what to show of it."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            "file", metavar="FILE", type=existing_file, help="JSON Lines, as `provjournal journal export` writes them"
-        )
+        parser.add_argument("file", metavar="FILE", type=Path, help="JSON Lines, as `provjournal journal export` writes them")
         parser.add_argument("--plan", action="store_true", help="print the plan document, one JSON object a cluster")
         return parser
 
@@ -121,7 +120,9 @@ class Rollback(NeedsJournal, ListCommand):
                 journal.stream(parsed_args.cluster)
                 cloud = OpenStackCloud.connect(parsed_args.cloud, journal.settings)
                 return act(journal, cloud, parsed_args)
-        except (AppendRefused, RollbackError) as error:
+        except UnknownCloud as error:
+            raise CommandError(str(error)) from error
+        except RollbackError as error:
             raise CommandError(str(error), PROBLEM) from error
 
     def _roll_back(

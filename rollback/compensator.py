@@ -2,7 +2,8 @@
 
     read journal + list cloud   →   fold → classify → plan   →   execute, journaling every action
 
-It can be killed at any point and run again, from any machine: all it knows stands in the journal, and it appends before it acts.
+It can be killed at any point and run again, from any machine: all it knows stands in the journal, and it appends
+before it acts.
 """
 
 from collections import Counter
@@ -47,7 +48,6 @@ MARKS_HOLD_FOR: Final = timedelta(minutes=1)
 """How old the listing may be from which a server's marks are believed."""
 MOST_ROUNDS: Final = 20
 """How often a plan is made anew in one compensation because others appended meanwhile."""
-ROW_OF_WORDS: Final = 4
 
 
 @attrs.frozen
@@ -106,12 +106,11 @@ def rollback_cluster(
     """Bring the cloud to a safe state for this cluster, and return what came of it.
 
     `owned` is the stream of a conductor that owns it; without it the stream is taken over, once no owner's lease
-    lives (`wait` waits for
-    that). `reason`: what went wrong, if the caller knows. Running it again changes nothing in the cloud, and appends
-    nothing unless
-    something is new.
+    lives (`wait` waits for that). `reason`: what went wrong, if the caller knows. Running it again changes nothing in
+    the cloud, and appends nothing unless something is new.
 
-    Raises OwnerAlive, UnknownStream, Fenced, WrongCloud, UnsuitableCloud, or CloudError where the cloud cannot be listed.
+    Raises OwnerAlive, UnknownStream, Fenced, WrongCloud, UnsuitableCloud, or CloudError where the cloud cannot be
+    listed.
     """
     stream = owned or journal.stream(cluster)
     if owned is None:
@@ -329,7 +328,7 @@ class _Compensation:
                 return f"its marks cannot be read: {error}"
         if found is None:
             return None
-        return objection(self.history, self.journal.id, found, word_stands=verdict.row == ROW_OF_WORDS)
+        return objection(self.history, self.journal.id, found, word_stands=verdict.is_operators_word)
 
     def _send_delete(self, server_id: str) -> UUID | None:
         """Journal a delete and send it. Return its step if there is something to wait for."""

@@ -14,9 +14,8 @@ def objection(history: History, journal: UUID, found: FoundServer, *, word_stand
     """Return why this server must not be deleted, or None if nothing speaks against it.
 
     Of an id that the journal learned from a create's answer or an adoption, one of tags and metadata must match and
-    neither may contradict;
-    of a server found by its mark, both must match. Where all marks are gone an operator's word suffices; where they
-    contradict, nothing does.
+    neither may contradict; of a server found by its mark, both must match. Where all marks are gone an operator's
+    word suffices; where they contradict, nothing does.
     """
     if found.marks is None:
         return "its cell is down, so its marks cannot be read"

@@ -47,10 +47,9 @@ def operation(
     """Run an operation, and handle whatever goes wrong in it: the errors of its body end here.
 
     The body succeeded → the cluster is Active (Deleted, for a delete). A user asked for the deletion meanwhile → end
-    quietly, touch nothing more.
-    Anything else → record the error, compensate by replaying the journal, set the status with the reason. If
-    compensation fails too: Error with both
-    reasons, and the operation stays open for the next attempt. An interrupt gives up the lease and is raised again at once.
+    quietly, touch nothing more. Anything else → record the error, compensate by replaying the journal, set the status
+    with the reason. If compensation fails too: Error with both reasons, and the operation stays open for the next
+    attempt. An interrupt gives up the lease and is raised again at once.
 
     Raises what `Journal.begin` raises, before the body runs.
     """
@@ -85,8 +84,7 @@ def delete_cluster(
     """Delete a cluster for a user, whatever is going on with it, and return what came of it.
 
     The request fences the operation that is running, which ends quietly; everything that carries the cluster's marks
-    is then found and deleted.
-    Raises what `rollback_cluster` raises.
+    is then found and deleted. Raises what `rollback_cluster` raises.
     """
     journal.request_deletion(cluster, by=by, reason=reason)
     report = rollback_cluster(journal, cloud, cluster, progress=progress)

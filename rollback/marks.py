@@ -1,8 +1,7 @@
 """The marks that every server carries from its creation on, and what they say of a server that was found.
 
 Nova has no idempotency token, so a create carries the journal's id and its step as tags, and journal, cluster and
-step in metadata. A
-name proves nothing.
+step in metadata. A name proves nothing.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,10 +1,9 @@
 """Looking at the cloud: one observation that knows what it could not see.
 
 Not found by its tag is not yet absent: a POST may still land, and a filtered listing silently skips cells that are
-down. So an observation
-is complete only if it joins two listings by tag, apart from each other by the time to settle, one listing of
-everything without a server of unknown
-status, and a look by id for each server that is known, not gone and was not listed.
+down. So an observation is complete only if it joins two listings by tag, apart from each other by the time to settle,
+one listing of everything without a server of unknown status, and a look by id for each server that is known, not gone
+and was not listed.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,8 +1,8 @@
 """The cloud through openstacksdk: the one module that understands HTTP codes and Nova's ways.
 
 The microversion is pinned: tags can be set at creation from 2.52 on, and only from 2.69 on does a listing say which
-servers it could not see.
-Creates are never retried: a read timeout or a 5xx does not mean that no server was made (keystoneauth would send the POST again).
+servers it could not see. Creates are never retried: a read timeout or a 5xx does not mean that no server was made
+(keystoneauth would send the POST again).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 from openstack.connection import Connection
 
-from journal.recorder import Refused, Step
+from journal.recorder import Absent, Step
 from journal.settings import Settings
 from rollback.cloud import DeleteAnswer, FoundServer
-from rollback.errors import CloudError, CloudRefused, UnsuitableCloud
+from rollback.errors import CloudError, CloudRefused, UnknownCloud, UnsuitableCloud
 from rollback.marks import FoundMarks, journal_tag, marks_of
 
 MICROVERSION: Final = "2.69"
@@ -42,11 +42,11 @@ class OpenStackCloud:
         Raises UnsuitableCloud if its compute API is too old, CloudError if it cannot be asked.
         """
         self.connection = connection
-        self._compute = connection.compute
-        self._compute.default_microversion = MICROVERSION
-        self._compute.connect_retries = 0
-        self._compute.status_code_retries = 0
         with _translated("asking for the compute API's version"):
+            self._compute = connection.compute
+            self._compute.default_microversion = MICROVERSION
+            self._compute.connect_retries = 0
+            self._compute.status_code_retries = 0
             data = self._compute.get_endpoint_data()
             self._name = f"{self._compute.region_name or 'default'}/{connection.current_project_id}"
         newest = None if data is None else data.max_microversion
@@ -59,11 +59,14 @@ class OpenStackCloud:
     def connect(cls, cloud: str | None = None, settings: Settings | None = None) -> Self:
         """Connect to a cloud of clouds.yaml, or to the one that the environment names.
 
-        Raises UnsuitableCloud or CloudError.
+        Raises UnknownCloud, UnsuitableCloud or CloudError.
         """
         timeout = (settings or Settings()).api_timeout_seconds
-        with _translated(f"connecting to cloud {cloud or 'of the environment'}"):
+        try:
             connection = openstack.connect(cloud=cloud, app_name="provjournal", api_timeout=timeout)
+        except sdk.ConfigException as error:
+            msg = f"{error} Name a cloud of clouds.yaml with --cloud or OS_CLOUD."
+            raise UnknownCloud(msg) from error
         return cls(connection)
 
     @property
@@ -108,16 +111,13 @@ class OpenStackCloud:
     def create_server(self, step: Step, **attributes: Any) -> str:
         """Create a server with the marks of its step and return its id; `attributes` as openstacksdk's compute proxy takes them.
 
-        Raises Refused where the cloud refused, CloudError where nobody knows; the step then fails or stays unfinished.
+        Raises CloudRefused or CloudError; the step then has failed or stays unfinished.
         """
         marks = marks_of(step)
         tags = [*attributes.pop("tags", []), *marks.tags]
         metadata = {**attributes.pop("metadata", {}), **marks.metadata}
-        try:
-            with _translated(f"creating server {step.name}"):
-                server = self._compute.create_server(name=step.name, tags=tags, metadata=metadata, **attributes)
-        except CloudRefused as error:
-            raise Refused(str(error)) from error
+        with _translated(f"creating server {step.name}"):
+            server = self._compute.create_server(name=step.name, tags=tags, metadata=metadata, **attributes)
         return str(server.id)
 
     def wait_until_active(self, server_id: str, *, timeout_seconds: float) -> None:
@@ -136,6 +136,16 @@ class OpenStackCloud:
             except sdk.NotFoundException:
                 return
             self._compute.wait_for_delete(server, interval=POLL_SECONDS, wait=timeout_seconds)
+
+    def delete_and_wait(self, server_id: str, *, timeout_seconds: float) -> None:
+        """Delete a server and wait until it is gone: what the body of a conductor's `delete_server` step does.
+
+        Raises Absent if it was not there, CloudRefused or CloudError where it is not gone in time.
+        """
+        if self.delete(server_id) is DeleteAnswer.ABSENT:
+            msg = f"server {server_id} was not there"
+            raise Absent(msg)
+        self.wait_until_gone(server_id, timeout_seconds=timeout_seconds)
 
     def _list(self, **query: Any) -> list[FoundServer]:
         with _translated("listing servers"):

@@ -54,4 +54,6 @@ class Crashing:
 
 
 STORE_CALLS = frozenset({"append", "renew", "release"})
-CLOUD_CALLS = frozenset({"create_server", "delete", "get", "list_journal", "list_all", "wait_until_active", "wait_until_gone"})
+CLOUD_CALLS = frozenset(
+    {"create_server", "delete", "get", "list_journal", "list_all", "wait_until_active", "wait_until_gone", "delete_and_wait"}
+)

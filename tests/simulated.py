@@ -118,6 +118,11 @@ class SimulatedCloud:
             msg = f"server {server_id} is still there"
             raise CloudError(msg)
 
+    def delete_and_wait(self, server_id: str, *, timeout_seconds: float) -> None:
+        """Delete a server and wait until it is gone."""
+        self.delete(server_id)
+        self.wait_until_gone(server_id, timeout_seconds=timeout_seconds)
+
     def list_journal(self, journal: UUID) -> list[FoundServer]:
         """Return the servers whose tags name this journal; those of a cell that is down are left out."""
         self._call("list_journal", str(journal))

@@ -1,8 +1,7 @@
 """The tables, as SQLAlchemy Core sees them. `journal/migrations` makes them; a test holds the two together.
 
 Events are text that an operator can read with any SQL client. Leases are seconds since 1970 by the database's own
-clock, so that every engine can
-compare them in the statement that takes a stream over.
+clock, so that every engine can compare them in the statement that takes a stream over.
 """
 
 from typing import Any

@@ -193,6 +193,8 @@ class SqlStore:
         except DBAPIError as error:
             if _is_transient(error):
                 raise _Transient(committing, error) from error
+            if committing:
+                raise AppendOutcomeUnknown(events[0].stream, events[0].version) from error
             raise StoreUnavailable(self._failed(error)) from error
         return self._decide(events, expected_epoch, claim)
 
