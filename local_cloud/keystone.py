@@ -61,7 +61,7 @@ def prepare_identities(clouds: Path, catalog: Mapping[str, str]) -> None:
     """Make projects, users, roles and the service catalog."""
     import openstack
 
-    loader = openstack.config.OpenStackConfig(config_files=[str(clouds)], secure_files=[], vendor_files=[])
+    loader = openstack.config.OpenStackConfig(config_files=[str(clouds)], secure_files=[], vendor_files=[], load_envvars=False)
     with openstack.connection.Connection(config=loader.get_one(cloud="admin")) as connection:
         identity: Any = connection.identity
         roles = {role.name: role for role in identity.roles()}
