@@ -1,6 +1,7 @@
 """Commands on the journal itself: its events, and moving, checking and upgrading it."""
 
 import argparse
+import getpass
 import sys
 from collections import Counter
 from contextlib import ExitStack
@@ -53,6 +54,40 @@ class EventList(NeedsJournal, ListCommand):
         if parsed_args.limit:
             events = events[-parsed_args.limit :]
         return ("Cluster", "Version", "Recorded at", "Epoch", "Type", "Data"), [_row(event) for event in events]
+
+
+class _Said(NeedsJournal, FreeCommand):
+    """A command by which an operator says something of a cluster, with name and reason."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the cluster, who says it, and why."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("cluster", metavar="CLUSTER")
+        parser.add_argument("--by", metavar="NAME", default=getpass.getuser(), help="who says so (default: you)")
+        parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for whoever reads it later")
+        return parser
+
+
+class Hold(_Said):
+    """Hold a cluster: until the hold is released nothing is deleted in it, not even for a user's deletion."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Place the hold."""
+        with self.opened(parsed_args) as journal:
+            event = journal.hold(parsed_args.cluster, by=parsed_args.by, reason=parsed_args.reason)
+        say(f"cluster {parsed_args.cluster} is held since version {event.version}: nothing is deleted in it")
+        return OK
+
+
+class Release(_Said):
+    """Release a held cluster: what its plan says may be deleted again."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Lift the hold."""
+        with self.opened(parsed_args) as journal:
+            event = journal.release(parsed_args.cluster, by=parsed_args.by, reason=parsed_args.reason)
+        say(f"cluster {parsed_args.cluster} is released since version {event.version}")
+        return OK
 
 
 class JournalExport(NeedsJournal, FreeCommand):

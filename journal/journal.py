@@ -9,7 +9,17 @@ from uuid import UUID, uuid4
 
 from journal.clock import Clock, SystemClock
 from journal.errors import OwnerAlive, UnknownStream
-from journal.events import Event, OperationKind, OperationStarted
+from journal.events import (
+    AdoptedServer,
+    Event,
+    HoldPlaced,
+    HoldReleased,
+    OperationKind,
+    OperationStarted,
+    OperatorResolved,
+    ServersAdopted,
+    Word,
+)
 from journal.recorder import Operation
 from journal.settings import Settings
 from journal.store import Claim, EventStore
@@ -76,6 +86,23 @@ class Journal:
     def request_deletion(self, cluster: str, *, by: str, reason: str = "") -> Event:
         """Record that a user wants the cluster deleted. It fences whoever is at work on it; `rollback_cluster` then cleans up."""
         return self.stream(cluster).request_deletion(by, reason)
+
+    def hold(self, cluster: str, *, by: str, reason: str) -> Event:
+        """Place a hold: from here on nothing is deleted in this cluster, not even for a user's deletion."""
+        return self.stream(cluster).append_next(HoldPlaced(by, reason))[0]
+
+    def release(self, cluster: str, *, by: str, reason: str) -> Event:
+        """Lift the hold."""
+        return self.stream(cluster).append_next(HoldReleased(by, reason))[0]
+
+    def resolve(self, cluster: str, server_id: str, word: Word, *, by: str, reason: str) -> Event:
+        """Record an operator's word of a server (`new`, `unneeded`, `unsafe` or `in_service`): it overrides replay."""
+        return self.stream(cluster).append_next(OperatorResolved(word, by, reason, server_id=server_id))[0]
+
+    def adopt(self, cluster: str, servers: Sequence[AdoptedServer], cloud: str, *, by: str, reason: str) -> Event:
+        """Record that servers which existed before their journal are in service. Mark them in the cloud first."""
+        stream = Stream.load(self.store, cluster, self.clock)
+        return stream.append_next(ServersAdopted(tuple(servers), cloud, by, reason))[0]
 
     def refuse_live_owner(self, cluster: str) -> None:
         """Raise OwnerAlive while another conductor's lease on the cluster lives."""

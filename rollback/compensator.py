@@ -202,7 +202,8 @@ class _Compensation:
     def _note_hold(self) -> bool:
         hold = self.history.hold
         if hold is not None:
-            self.problems.append(f"a hold stands, placed by {hold.by}: {hold.reason}")
+            said = f"a hold stands, placed by {hold.by}: {hold.reason}"
+            self.problems.append(f"{said}. Once somebody has looked: `provjournal release {self.stream.id} --reason …`")
         return hold is not None
 
     def _record(self, observation: Observation, *, news: bool) -> None:

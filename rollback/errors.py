@@ -1,11 +1,11 @@
 """Every error of the rollback package, as a tree.
 
-    RollbackError
-    ├── CloudError             the cloud did not do, or did not say, what was asked
-    │   └── CloudRefused       it certainly did not do it
-    ├── UnknownCloud           no cloud of this name is configured
-    ├── WrongCloud             this is not the cloud, region and project that the stream belongs to
-    └── UnsuitableCloud        the cloud is too old, or its clock is off
+RollbackError
+├── CloudError             the cloud did not do, or did not say, what was asked
+│   └── CloudRefused       it certainly did not do it
+├── UnknownCloud           no cloud of this name is configured
+├── WrongCloud             this is not the cloud, region and project that the stream belongs to
+└── UnsuitableCloud        the cloud is too old, or its clock is off
 """
 
 from journal.recorder import Refused

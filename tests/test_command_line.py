@@ -159,6 +159,15 @@ def test_looking_at_clusters_steps_events_and_plans(filled: Run) -> None:
     assert filled("plan", "show", "c-1", "-f", "json")[1] == filled("replay", HISTORY, "-f", "json")[1]
 
 
+def test_a_hold_is_placed_shown_and_released(filled: Run) -> None:
+    assert filled("hold", "c-1", "--by", "ops", "--reason", "looking")[0] == 0
+    assert json.loads(filled("cluster", "show", "c-1", "-f", "json")[1])["hold"] == "ops: looking"
+    assert "a hold stands, placed by ops: nothing is deleted" in filled("plan", "show", "c-1")[2]
+    assert filled("release", "c-1", "--by", "ops", "--reason", "done")[0] == 0
+    assert json.loads(filled("cluster", "show", "c-1", "-f", "json")[1])["hold"] == ""
+    assert filled("hold", "c-9", "--reason", "x")[0] == 2
+
+
 def test_verify_ends_with_1_and_names_the_damaged_event(filled: Run, tmp_path: Path) -> None:
     assert filled("journal", "verify")[:2] == (0, "19 events of 1 cluster verified, all as they were written\n")
     with sqlite3.connect(tmp_path / "journal.db") as connection:

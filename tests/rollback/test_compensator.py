@@ -14,14 +14,10 @@ from journal.events import (
     AdoptedServer,
     ClusterStatus,
     DeleteServer,
-    HoldPlaced,
-    HoldReleased,
     InventoryObserved,
     OperationFinished,
     OperationKind,
     OperationOutcome,
-    OperatorResolved,
-    ServersAdopted,
     StepOutcome,
     VerdictName,
     Word,
@@ -84,9 +80,6 @@ class World:
             pass
         op.succeed()
         self.clock.sleep(300)
-
-    def say(self, *data: Any) -> None:
-        self.journal.stream(CLUSTER).append(*data)
 
     def rollback(self) -> Any:
         return rollback_cluster(self.other, self.cloud, CLUSTER)
@@ -198,7 +191,7 @@ def test_a_living_owner_is_left_alone_and_can_be_waited_for(world: World) -> Non
 
 def test_a_hold_keeps_everything_until_it_is_released(world: World) -> None:
     world.crashed_create()
-    world.say(HoldPlaced("ops", "looking into it"))
+    world.journal.hold(CLUSTER, by="ops", reason="looking into it")
     for _ in range(2):
         report = world.rollback()
         assert not report.complete
@@ -208,7 +201,7 @@ def test_a_hold_keeps_everything_until_it_is_released(world: World) -> None:
     world.rollback()
     assert world.history.version == version
     world.clock.sleep(300)
-    world.say(HoldReleased("ops", "done"))
+    world.journal.release(CLUSTER, by="ops", reason="done")
     assert world.rollback().complete
     assert world.cloud.servers == {}
 
@@ -220,7 +213,7 @@ def test_a_hold_that_is_placed_while_deleting_stops_what_is_left(world: World) -
     def delete_then_hold(server_id: str) -> Any:
         answer = delete(server_id)
         if server_id == "vm-1":
-            world.say(HoldPlaced("ops", "stop"))
+            world.journal.hold(CLUSTER, by="ops", reason="stop")
         return answer
 
     world.cloud.delete = delete_then_hold  # type: ignore[method-assign]  # the hold is placed at this very moment
@@ -239,7 +232,7 @@ def test_marks_of_a_step_that_the_journal_does_not_have_hold_everything_until_so
     assert "lost history" in report.problems[0]
     assert len(world.cloud.servers) == 3
     world.clock.sleep(300)
-    world.say(HoldReleased("ops", "that server is known"))
+    world.journal.release(CLUSTER, by="ops", reason="that server is known")
     report = world.rollback()
     assert sorted(report.deleted) == ["vm-1", "vm-2"]
     assert set(world.cloud.servers) == {"vm-3"}
@@ -296,7 +289,7 @@ def test_a_word_suffices_where_marks_are_gone_but_not_where_they_contradict(
     change(world.cloud.servers["vm-1"])
     world.rollback()
     world.clock.sleep(300)
-    world.say(OperatorResolved(Word.UNNEEDED, "ops", "it is ours", server_id="vm-1"))
+    world.journal.resolve(CLUSTER, "vm-1", Word.UNNEEDED, by="ops", reason="it is ours")
     assert world.rollback().complete == deleted
     assert ("vm-1" not in world.cloud.servers) == deleted
 
@@ -323,7 +316,7 @@ def test_an_adopted_server_is_deleted_with_the_cluster_if_its_marks_agree(world:
     adopted = world.cloud.land(Step(world.journal.id, CLUSTER, uuid4(), world.clock.now(), "old"))
     server = world.cloud.servers[adopted]
     server.tags, server.metadata = Marks(world.journal.id, CLUSTER, None).tags, Marks(world.journal.id, CLUSTER, None).metadata
-    world.say(ServersAdopted((AdoptedServer(adopted, "old", "worker"),), world.cloud.name, "ops", ""))
+    world.journal.adopt(CLUSTER, [AdoptedServer(adopted, "old", "worker")], world.cloud.name, by="ops", reason="")
     world.journal.request_deletion(CLUSTER, by="user")
     report = world.rollback()
     assert (report.complete, report.cluster_status) == (True, ClusterStatus.DELETED)
@@ -425,7 +418,7 @@ def test_a_users_deletion_of_a_quiet_cluster_is_carried_out_by_a_delete(world: W
 
 def test_a_word_to_keep_a_server_stands_against_the_deletion(world: World) -> None:
     world.active()
-    world.say(OperatorResolved(Word.IN_SERVICE, "ops", "the only copy", server_id="vm-1"))
+    world.journal.resolve(CLUSTER, "vm-1", Word.IN_SERVICE, by="ops", reason="the only copy")
     world.journal.request_deletion(CLUSTER, by="user")
     report = world.rollback()
     assert set(world.cloud.servers) == {"vm-1"}
