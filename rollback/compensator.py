@@ -7,8 +7,7 @@ before it acts.
 """
 
 from collections import Counter
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -18,7 +17,6 @@ from journal.errors import OwnerAlive, VersionConflict
 from journal.events import (
     ClusterStatus,
     Completion,
-    CreateServer,
     Data,
     DeleteServer,
     ErrorDuring,
@@ -35,11 +33,11 @@ from journal.events import (
 )
 from journal.journal import Journal
 from journal.stream import Stream
-from projections.fold import DELETED_STATUSES, History, Operation, Step, fold
-from projections.origin import origins
+from projections.fold import History, fold
 from projections.verdicts import Verdict
-from rollback.cloud import Cloud, DeleteAnswer, FoundServer
-from rollback.deletable import FOUND_BY_MARK, objection
+from rollback.closing import end_of_delete, latest_doubt, outcome, settled_steps
+from rollback.cloud import Cloud, DeleteAnswer
+from rollback.deletable import objection
 from rollback.errors import CloudError, CloudRefused
 from rollback.observe import Observation, Progress, check_cloud, is_news, observe
 from rollback.plan import Plan, plan
@@ -174,7 +172,7 @@ class _Compensation:
         )
 
     def _await_deadlines(self, history: History) -> None:
-        deadline = _latest_doubt(history)
+        deadline = latest_doubt(history)
         while deadline is not None and (left := (deadline - self.journal.clock.now()).total_seconds()) >= 0:
             self.progress(f"a create may still be on its way: waiting until {deadline:%H:%M:%S} UTC")
             self.journal.clock.sleep(left + 0.001)
@@ -285,7 +283,7 @@ class _Compensation:
 
     def _close_doubts(self) -> None:
         """Complete what the observations have settled: creates found or proved absent, deletes of servers that are gone."""
-        for step, completion in _settled_steps(self.history):
+        for step, completion in settled_steps(self.history):
             self._append(completion, operation=step.operation.id)
 
     def _open_operation(self, now: Plan) -> None:
@@ -384,7 +382,7 @@ class _Compensation:
             server = self.cloud.get(server_id)
         except CloudError:
             return None
-        return _end_of_delete(server)
+        return end_of_delete(server)
 
     def _complete(self, step: UUID, outcome: StepOutcome, reason: str | None = None) -> None:
         """Complete a delete of this run: a fact, whatever others appended meanwhile."""
@@ -398,8 +396,8 @@ class _Compensation:
         operation = history.unfinished
         reason = self.reason or (history.errors[-1] if history.errors else "")
         if operation is not None:
-            outcome = _outcome(history, operation, now)
-            self._append(OperationFinished(outcome, now.cluster_status, reason or "its conductor did not finish it"))
+            ended = outcome(history, operation, now)
+            self._append(OperationFinished(ended, now.cluster_status, reason or "its conductor did not finish it"))
         return self._report(now)
 
     def _incomplete(self, now: Plan) -> Report:
@@ -427,65 +425,3 @@ class _Compensation:
             reason=self.reason or (history.errors[-1] if history.errors else ""),
             changed=self.stream.version > self.first_version,
         )
-
-
-def _latest_doubt(history: History) -> datetime | None:
-    """Return until when a request of a create in doubt can still be on its way."""
-    known = origins(history).originals
-    creates = (step for op in history.in_unfinished for step in op.steps if isinstance(step.intent, CreateServer))
-    doubts = (s.intent.deadline for s in creates if s.id not in known and not s.ended_as(StepOutcome.ABSENT))
-    return max(doubts, default=None)
-
-
-def _settled_steps(history: History) -> list[tuple[Step, Completion]]:
-    """Return the unfinished creates and deletes whose outcome the journal knows by now, with the completions they get."""
-    gone = {v.server_id or v.step: v for v in plan(history).verdicts if v.verdict is VerdictName.GONE}
-    originals = origins(history).originals
-    result = []
-    for step in history.unfinished_steps:
-        match step.intent:
-            case CreateServer() if (server := originals.get(step.id)) is not None:
-                named = server.id if server.named is None else None
-                result.append((step, Completion(step.id, StepOutcome.FAILED, named, FOUND_BY_MARK)))
-            case CreateServer() if step.id in gone:
-                result.append((step, Completion(step.id, StepOutcome.ABSENT, reason="nothing carries its mark")))
-            case DeleteServer(server_id=server_id) if server_id in gone:
-                result.append((step, Completion(step.id, StepOutcome.ABSENT, reason="the server is gone")))
-            case _:
-                pass
-    return result
-
-
-def _end_of_delete(server: FoundServer | None) -> tuple[StepOutcome, str | None] | None:
-    if server is None:
-        return StepOutcome.SUCCEEDED, None
-    if server.status in DELETED_STATUSES:
-        soft = server.status == "SOFT_DELETED"
-        return StepOutcome.SUCCEEDED, "soft-deleted: the cloud's operator can still restore it" if soft else None
-    if server.status == "ERROR" and not server.is_deleting:
-        return StepOutcome.FAILED, "the server went to ERROR while it was deleted"
-    return None
-
-
-def _outcome(history: History, operation: Operation, now: Plan) -> OperationOutcome:
-    """Return how a compensated operation ends."""
-    clean = not any(step.completion is None for step in operation.steps) and not any(
-        map(_last_delete_failed(history), operation.victims)
-    )
-    if operation.kind is OperationKind.SWEEP and history.deletion_asked is None:
-        return OperationOutcome.SUCCEEDED if clean else OperationOutcome.FAILED
-    if now.cluster_status is ClusterStatus.DELETED:
-        done = clean and operation.kind is OperationKind.DELETE
-        return OperationOutcome.SUCCEEDED if done else OperationOutcome.CANCELLED
-    unsafe = any(verdict.verdict is VerdictName.UNSAFE for verdict in now.verdicts)
-    kept = unsafe or history.deletion_asked is not None
-    return OperationOutcome.FAILED if kept else OperationOutcome.ROLLED_BACK
-
-
-def _last_delete_failed(history: History) -> Callable[[str], bool]:
-    def failed(server_id: str) -> bool:
-        ended = (step for step in history.servers[server_id].deletes if step.completed is not None)
-        last = max(ended, key=lambda step: step.completed or 0, default=None)
-        return last is not None and last.ended_as(StepOutcome.FAILED)
-
-    return failed

@@ -1,0 +1,83 @@
+"""What a compensation records of what it has learned: pure.
+
+Until when a create can be in doubt, which unfinished steps are settled by what was observed, how a delete ended, and
+how the compensated operation ends.
+"""
+
+from datetime import datetime
+
+from journal.events import (
+    ClusterStatus,
+    Completion,
+    CreateServer,
+    DeleteServer,
+    OperationKind,
+    OperationOutcome,
+    StepOutcome,
+    VerdictName,
+)
+from projections.fold import DELETED_STATUSES, History, Operation, Step
+from projections.origin import origins
+from rollback.cloud import FoundServer
+from rollback.deletable import FOUND_BY_MARK
+from rollback.plan import Plan, plan
+
+
+def latest_doubt(history: History) -> datetime | None:
+    """Return until when a request of a create in doubt can still be on its way."""
+    known = origins(history).originals
+    creates = (step for op in history.in_unfinished for step in op.steps if isinstance(step.intent, CreateServer))
+    doubts = (s.intent.deadline for s in creates if s.id not in known and not s.ended_as(StepOutcome.ABSENT))
+    return max(doubts, default=None)
+
+
+def settled_steps(history: History) -> list[tuple[Step, Completion]]:
+    """Return the unfinished creates and deletes whose outcome the journal knows by now, with the completions they get."""
+    gone = {v.server_id or v.step: v for v in plan(history).verdicts if v.verdict is VerdictName.GONE}
+    originals = origins(history).originals
+    result = []
+    for step in history.unfinished_steps:
+        match step.intent:
+            case CreateServer() if (server := originals.get(step.id)) is not None:
+                named = server.id if server.named is None else None
+                result.append((step, Completion(step.id, StepOutcome.FAILED, named, FOUND_BY_MARK)))
+            case CreateServer() if step.id in gone:
+                result.append((step, Completion(step.id, StepOutcome.ABSENT, reason="nothing carries its mark")))
+            case DeleteServer(server_id=server_id) if server_id in gone:
+                result.append((step, Completion(step.id, StepOutcome.ABSENT, reason="the server is gone")))
+            case _:
+                pass
+    return result
+
+
+def end_of_delete(server: FoundServer | None) -> tuple[StepOutcome, str | None] | None:
+    """Return how the delete of a server ended, by what the cloud shows of it; None while it has not."""
+    if server is None:
+        return StepOutcome.SUCCEEDED, None
+    if server.status in DELETED_STATUSES:
+        soft = server.status == "SOFT_DELETED"
+        return StepOutcome.SUCCEEDED, "soft-deleted: the cloud's operator can still restore it" if soft else None
+    if server.status == "ERROR" and not server.is_deleting:
+        return StepOutcome.FAILED, "the server went to ERROR while it was deleted"
+    return None
+
+
+def outcome(history: History, operation: Operation, now: Plan) -> OperationOutcome:
+    """Return how a compensated operation ends."""
+    unfinished = any(step.completion is None for step in operation.steps)
+    clean = not unfinished and not any(_last_delete_failed(history, victim) for victim in operation.victims)
+    if operation.kind is OperationKind.SWEEP and history.deletion_asked is None:
+        return OperationOutcome.SUCCEEDED if clean else OperationOutcome.FAILED
+    if now.cluster_status is ClusterStatus.DELETED:
+        done = clean and operation.kind is OperationKind.DELETE
+        return OperationOutcome.SUCCEEDED if done else OperationOutcome.CANCELLED
+    unsafe = any(verdict.verdict is VerdictName.UNSAFE for verdict in now.verdicts)
+    kept = unsafe or history.deletion_asked is not None
+    return OperationOutcome.FAILED if kept else OperationOutcome.ROLLED_BACK
+
+
+def _last_delete_failed(history: History, server_id: str) -> bool:
+    """Whether the last delete of a server to have a completion failed: its operation cannot end as succeeded then."""
+    ended = (step for step in history.servers[server_id].deletes if step.completed is not None)
+    last = max(ended, key=lambda step: step.completed or 0, default=None)
+    return last is not None and last.ended_as(StepOutcome.FAILED)
