@@ -21,7 +21,7 @@ from pathlib import Path
 
 import attrs
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from examples.cloud import local_cloud
 from journal import Journal, Settings
@@ -29,7 +29,7 @@ from journal.store import UnfinishedStep
 from rollback.cloud import FoundServer
 from rollback.openstack import OpenStackCloud
 
-CONSOLE = Console(highlight=False, soft_wrap=True)
+CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
 TRIES = 5
 """How often a scene is played again because its conductor was done before it could be killed."""
 NOTED = {"decommission": "decommission", "configure": "configur", "start": "start"}
@@ -240,7 +240,7 @@ def servers(cloud: OpenStackCloud, journal: Journal, cluster: str) -> list[Found
 
 def show_servers(cloud: OpenStackCloud, journal: Journal, cluster: str, caption: str) -> None:
     """Print the cluster's VMs as Nova lists them."""
-    table = Table("Server", "Name", "Status", title=caption, title_justify="left")
+    table = Table(*(Column(name, no_wrap=True) for name in ("Server", "Name", "Status")), title=caption, title_justify="left")
     for server in servers(cloud, journal, cluster):
         table.add_row(server.id, server.name, server.status)
     CONSOLE.print(table if table.row_count else f"{caption}: none")
@@ -270,7 +270,7 @@ def run(command: Sequence[str], *, show: bool = True) -> None:
 
 def title(text: str) -> None:
     """Print the title of a scene."""
-    CONSOLE.rule(f"[bold]{text}", align="left")
+    CONSOLE.print(f"\n[bold]{text}\n{'─' * len(text)}[/]")
 
 
 def say(text: str) -> None:
