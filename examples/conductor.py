@@ -61,7 +61,9 @@ class Conductor:
         """Delete a cluster, whatever is going on with it."""
         record = Record(self.records, cluster)
         record.set_status("Deleting")
-        delete_cluster(self.journal, self.cloud, cluster, record, by="user")
+        report = delete_cluster(self.journal, self.cloud, cluster, record, by="user", progress=logging.info)
+        if report.problems:
+            raise SystemExit("; ".join(report.problems))
 
     def _create_server(self, op: Any, cluster: str, number: int) -> str:
         with op.create_server("worker", f"{cluster}-worker-{number:03}") as step:

@@ -190,7 +190,7 @@ def finish(stage: Stage, cloud: OpenStackCloud, journal: Journal, cluster: str) 
     left = servers(cloud, journal, cluster)
     say(f"VMs left of cluster {cluster}: {len(left)}")
     if left:
-        msg = f"cluster {cluster} left VMs behind: {', '.join(server.id for server in left)}"
+        msg = f"cluster {cluster} left VMs behind: {', '.join(f'{server.id} ({server.status})' for server in left)}"
         raise SystemExit(msg)
 
 

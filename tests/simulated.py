@@ -76,6 +76,8 @@ class SimulatedCloud:
         self.servers: dict[str, SimulatedServer] = {}
         self.calls: list[tuple[str, str]] = []
         self.fails: dict[str, list[Exception]] = {}
+        self.hidden: set[str] = set()
+        """Servers that listings leave out, as Nova does between two pages; asking for the id shows them."""
         self.delete_seconds = 0.0
         self.delete_goes_to_error = 0
         self.skew = timedelta()
@@ -127,12 +129,13 @@ class SimulatedCloud:
         """Return the servers whose tags name this journal; those of a cell that is down are left out."""
         self._call("list_journal", str(journal))
         tag = journal_tag(journal)
-        return [server.shown() for server in self.servers.values() if tag in server.tags and not server.cell_is_down]
+        listed = (server for server in self._listed() if tag in server.tags and not server.cell_is_down)
+        return [server.shown() for server in listed]
 
     def list_all(self) -> list[FoundServer]:
         """Return all servers."""
         self._call("list_all", "")
-        return [server.shown() for server in self.servers.values()]
+        return [server.shown() for server in self._listed()]
 
     def get(self, server_id: str) -> FoundServer | None:
         """Return one server."""
@@ -156,6 +159,9 @@ class SimulatedCloud:
         else:
             self._vanish(server_id)
         return DeleteAnswer.ACCEPTED
+
+    def _listed(self) -> list[SimulatedServer]:
+        return [server for server in self.servers.values() if server.id not in self.hidden]
 
     def _vanish(self, server_id: str) -> None:
         self.servers.pop(server_id, None)

@@ -125,6 +125,22 @@ class StoreContract:
         with pytest.raises(JournalRegressed):
             follow(store, other, HoldPlaced("ops", ""))
 
+    def test_version_epoch_and_hash_of_the_head_must_each_be_the_expected(self, store: EventStore) -> None:
+        first = begin(store)
+        head = first[-1].hash
+        assert head is not None
+        gap = events(create_server(), after=2, operation=OPERATION, previous=head)
+        with pytest.raises(JournalRegressed):
+            store.append(gap, previous_hash=head, expected_epoch=1)
+        next_one = events(create_server(), after=1, epoch=2, operation=OPERATION, previous=head)
+        with pytest.raises(JournalRegressed):
+            store.append(next_one, previous_hash=head, expected_epoch=2)
+        with pytest.raises(Fenced):
+            store.append(next_one, previous_hash=head, expected_epoch=0)
+        with pytest.raises(JournalRegressed):
+            store.append(next_one, previous_hash=FIRST_HASH, expected_epoch=1)
+        assert list(store.read("c-1")) == list(first)
+
     def test_a_stale_epoch_is_fenced(self, store: EventStore) -> None:
         first = begin(store, claim=Claim("conductor-a", 0))
         taken = follow(store, first, OwnershipTaken("conductor-b", "lease ran out"), epoch=2, claim=Claim("conductor-b", 1000))

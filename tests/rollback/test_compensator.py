@@ -18,6 +18,7 @@ from journal.events import (
     OperationFinished,
     OperationKind,
     OperationOutcome,
+    Stage,
     StepOutcome,
     VerdictName,
     Word,
@@ -404,6 +405,31 @@ def test_a_server_that_is_already_gone_is_recorded_as_absent(world: World) -> No
     assert world.rollback().complete
     (step,) = (step for step in world.history.steps.values() if isinstance(step.intent, DeleteServer))
     assert step.ended_as(StepOutcome.ABSENT)
+
+
+def test_a_known_server_that_no_listing_shows_is_looked_for_by_its_id(world: World) -> None:
+    world.active()
+    world.cloud.hidden = {"vm-2"}
+    world.journal.request_deletion(CLUSTER, by="user")
+    report = world.rollback()
+    assert (report.complete, sorted(report.deleted), world.cloud.servers) == (True, ["vm-1", "vm-2"], {})
+
+
+def test_a_delete_that_was_under_way_is_completed_as_absent_once_its_server_is_gone(world: World) -> None:
+    world.active()
+    op = world.journal.begin(CLUSTER, OperationKind.SCALE, world.cloud.name, victims=["vm-1"])
+    with op.decommission(["vm-1"]):
+        pass
+    world.clock.sleep(1)
+    step = DeleteServer(uuid4(), Stage.INFRASTRUCTURE, world.clock.now(), "vm-1")
+    op.append(step)  # and the conductor dies once the cloud has it
+    del world.cloud.servers["vm-1"]
+    world.clock.sleep(300)
+    report = world.rollback()
+    assert (report.complete, report.deleted, report.cluster_status) == (True, (), ClusterStatus.ACTIVE)
+    completion = world.history.steps[step.step].completion
+    assert completion is not None
+    assert (completion.outcome, completion.reason) == (StepOutcome.ABSENT, "the server is gone")
 
 
 def test_a_users_deletion_of_a_quiet_cluster_is_carried_out_by_a_delete(world: World) -> None:
