@@ -186,11 +186,11 @@ def clean_up(cloud: OpenStackCloud, journal: Journal, cluster: str) -> None:
 
 def finish(stage: Stage, cloud: OpenStackCloud, journal: Journal, cluster: str) -> None:
     """Delete the cluster, as its user would, and show that nothing is left."""
-    run(stage.conductor("delete", cluster, "--settle-seconds", str(SETTLE_SECONDS)), show=False)
+    told = run(stage.conductor("delete", cluster, "--settle-seconds", str(SETTLE_SECONDS)), show=False)
     left = servers(cloud, journal, cluster)
     say(f"VMs left of cluster {cluster}: {len(left)}")
     if left:
-        msg = f"cluster {cluster} left VMs behind: {', '.join(f'{server.id} ({server.status})' for server in left)}"
+        msg = f"cluster {cluster} left VMs behind: {', '.join(f'{server.id} ({server.status})' for server in left)}\n{told}"
         raise SystemExit(msg)
 
 
@@ -257,8 +257,8 @@ def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def run(command: Sequence[str], *, show: bool = True) -> None:
-    """Run a command, showing it and what it prints. SystemExit if it fails."""
+def run(command: Sequence[str], *, show: bool = True) -> str:
+    """Run a command, showing it and what it prints; else return what it told on the way. SystemExit if it fails."""
     program = str(Path(sys.executable).parent / command[0]) if command[0] == "provjournal" else command[0]
     if show:
         CONSOLE.print(f"\n[bold]$ {' '.join(command)}[/]")
@@ -266,6 +266,7 @@ def run(command: Sequence[str], *, show: bool = True) -> None:
     if done.returncode:
         msg = f"{' '.join(command)} ended with {done.returncode}\n{done.stderr or ''}"
         raise SystemExit(msg)
+    return done.stderr or ""
 
 
 def title(text: str) -> None:

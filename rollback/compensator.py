@@ -184,8 +184,7 @@ class _Compensation:
         observation = self.look()
         draft = self.stream.draft(observation.event)
         news = is_news(self.stream.events, draft)
-        if not self.owns and not news and not self._has_work():
-            self._note_hold()
+        if not self.owns and not news and not self._has_work(observation):
             return self._report(plan(self.history))
         try:
             self._record(observation, news=news)
@@ -193,9 +192,21 @@ class _Compensation:
         finally:
             self.journal.store.release(self.stream.id, self.journal.conductor, epoch=self.stream.epoch)
 
-    def _has_work(self) -> bool:
+    def _has_work(self, observation: Observation) -> bool:
+        """Whether there is anything to do or to record. If not, `problems` says why something is left all the same."""
         history = self.history
-        return history.hold is None and (history.unfinished is not None or bool(plan(history).having(PlanAction.DELETE)))
+        if self._note_hold():
+            return False
+        if settled_steps(history):
+            return True
+        now = plan(history)
+        if now.is_settled:
+            return history.unfinished is not None
+        self.problems = self._obstacles(now, observation)
+        if len(self.problems) < len(now.having(PlanAction.DELETE, PlanAction.FIND)):
+            return True
+        is_told = history.unfinished is None or "; ".join(self.problems) in history.errors[-1:]
+        return now.differs_from(history.last_plan) or not is_told
 
     def _note_hold(self) -> bool:
         hold = self.history.hold
@@ -258,13 +269,9 @@ class _Compensation:
             return self._report(now)
         if now.is_settled:
             return self._finish(now)
-        self._open_operation(now)
         if self._delete_all(now, observation):
             return None
-        for verdict in now.having(PlanAction.FIND):
-            self.problems.append(
-                f"create {verdict.step} of {verdict.name!r} is still in doubt: the cloud could not be seen whole"
-            )
+        self.problems = self._obstacles(now, observation)
         return self._incomplete(now)
 
     # ---- recording
@@ -275,10 +282,7 @@ class _Compensation:
         self.stream.append(*data, operation=owner, claim=self.journal.claim)
 
     def _record_plan(self, history: History, now: Plan) -> None:
-        last = history.last_plan
-        rows = [(v.server_id, v.step, v.verdict, v.action) for v in now.verdicts]
-        known = None if last is None else [(v.server_id, v.step, v.verdict, v.action) for v in last.verdicts]
-        if last is None or rows != known or last.cluster_status is not now.cluster_status:
+        if now.differs_from(history.last_plan):
             self._append(now.as_event())
 
     def _close_doubts(self) -> None:
@@ -286,9 +290,10 @@ class _Compensation:
         for step, completion in settled_steps(self.history):
             self._append(completion, operation=step.operation.id)
 
-    def _open_operation(self, now: Plan) -> None:
+    def _open_operation(self) -> None:
+        """Open an operation for the deletes, if none is open."""
         history = self.history
-        if history.unfinished is not None or not now.having(PlanAction.DELETE):
+        if history.unfinished is not None:
             return
         kind = OperationKind.SWEEP if history.deletion_asked is None else OperationKind.DELETE
         assert history.cloud is not None, "a server to delete was listed in a cloud"
@@ -304,10 +309,9 @@ class _Compensation:
         try:
             for verdict in now.having(PlanAction.DELETE):
                 assert verdict.server_id is not None, "only a server can be deleted"
-                problem = self.given_up.get(verdict.server_id) or self._objection(verdict, observation)
-                if problem is not None:
-                    self.problems.append(f"server {verdict.server_id}: {problem}")
+                if self._obstacle(verdict, observation) is not None:
                     continue
+                self._open_operation()
                 step = self._send_delete(verdict.server_id)
                 changed = True
                 if step is not None:
@@ -316,8 +320,22 @@ class _Compensation:
             self._await_gone(sent)
         return changed
 
-    def _objection(self, verdict: Verdict, observation: Observation) -> str | None:
+    def _obstacles(self, now: Plan, observation: Observation) -> list[str]:
+        """Return why what is left to do cannot be done, for each delete and each search that cannot."""
+        problems = []
+        for verdict in now.having(PlanAction.DELETE, PlanAction.FIND):
+            if verdict.action is PlanAction.FIND:
+                problem = "is still in doubt: the cloud could not be seen whole"
+                problems.append(f"create {verdict.step} of {verdict.name!r} {problem}")
+            elif (obstacle := self._obstacle(verdict, observation)) is not None:
+                problems.append(f"server {verdict.server_id}: {obstacle}")
+        return problems
+
+    def _obstacle(self, verdict: Verdict, observation: Observation) -> str | None:
+        """Return why a server cannot be deleted now, or None if it can."""
         assert verdict.server_id is not None
+        if verdict.server_id in self.given_up:
+            return self.given_up[verdict.server_id]
         fresh = self.journal.clock.now() - observation.event.began_at < MARKS_HOLD_FOR
         found = observation.found.get(verdict.server_id) if fresh else None
         if found is None:
@@ -403,10 +421,12 @@ class _Compensation:
     def _incomplete(self, now: Plan) -> Report:
         """Record why something is left to do.
 
-        The operation stays open for the next attempt, but a sweep ends: another may follow.
+        The operation stays open for the next attempt, but a sweep ends: another may follow. Where a user asked for
+        the deletion, a sweep can only end with the cluster Deleted, so it stays open, too.
         """
-        reason, operation = "; ".join(self.problems), self.history.unfinished
-        if operation is not None and operation.kind is OperationKind.SWEEP:
+        reason, history = "; ".join(self.problems), self.history
+        operation = history.unfinished
+        if operation is not None and operation.kind is OperationKind.SWEEP and history.deletion_asked is None:
             self._append(OperationFinished(OperationOutcome.FAILED, now.cluster_status, reason))
         elif operation is not None:
             self._append(ErrorRecorded(ErrorDuring.COMPENSATION, reason))

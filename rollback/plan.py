@@ -6,7 +6,7 @@ from uuid import UUID
 import attrs
 
 from journal.codec import plain
-from journal.events import ClusterStatus, PlanAction, PlanMade, PlannedVerdict
+from journal.events import ClusterStatus, PlanAction, PlanMade, PlannedVerdict, VerdictName
 from projections.fold import History
 from projections.status import cluster_status
 from projections.verdicts import Verdict, verdicts
@@ -22,14 +22,20 @@ class Plan:
     cluster_status: ClusterStatus
     verdicts: tuple[Verdict, ...]
 
-    def having(self, action: PlanAction) -> tuple[Verdict, ...]:
-        """Return the verdicts with this action."""
-        return tuple(verdict for verdict in self.verdicts if verdict.action is action)
+    def having(self, *actions: PlanAction) -> tuple[Verdict, ...]:
+        """Return the verdicts with one of these actions."""
+        return tuple(verdict for verdict in self.verdicts if verdict.action in actions)
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing is to delete and nothing in doubt."""
-        return not self.having(PlanAction.DELETE) and not self.having(PlanAction.FIND)
+        return not self.having(PlanAction.DELETE, PlanAction.FIND)
+
+    def differs_from(self, recorded: PlanMade | None) -> bool:
+        """Whether this plan decides anything else than a recorded one; reasons may have changed."""
+        if recorded is None or recorded.cluster_status is not self.cluster_status:
+            return True
+        return [_decided(row) for row in self.verdicts] != [_decided(row) for row in recorded.verdicts]
 
     def as_event(self) -> PlanMade:
         """Return the plan as the journal records it."""
@@ -49,3 +55,7 @@ def plan(history: History) -> Plan:
     found = verdicts(history)
     operation = None if history.unfinished is None else history.unfinished.id
     return Plan(history.stream, operation, history.version, cluster_status(history, found), found)
+
+
+def _decided(row: Verdict | PlannedVerdict) -> tuple[str | None, UUID | None, VerdictName, PlanAction]:
+    return row.server_id, row.step, row.verdict, row.action

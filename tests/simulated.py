@@ -21,8 +21,8 @@ CLOUD = "RegionOne/5f0c4d"
 class SimulatedClock:
     """Time that passes only when somebody sleeps; what is due meanwhile happens then."""
 
-    def __init__(self) -> None:
-        self._now = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+    def __init__(self, start: datetime = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)) -> None:
+        self._now = start
         self._due: list[tuple[datetime, Callable[[], None]]] = []
 
     def now(self) -> datetime:

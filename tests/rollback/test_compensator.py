@@ -71,6 +71,12 @@ class World:
         self.clock.sleep(300)
         return steps
 
+    def repeated_post(self, step: Step) -> str:
+        """A second server of a step, made right after the first but seen only now, as when a cell was down."""
+        server_id = self.cloud.land(step)
+        self.cloud.servers[server_id].created_at = step.deadline
+        return server_id
+
     def active(self) -> None:
         """A cluster of two servers in service."""
         op = self.journal.begin(CLUSTER, OperationKind.CREATE, self.cloud.name)
@@ -453,6 +459,45 @@ def test_a_word_to_keep_a_server_stands_against_the_deletion(world: World) -> No
     version = world.history.version
     assert not world.rollback().changed
     assert world.history.version == version
+
+
+def test_what_cannot_be_deleted_is_said_once_in_the_journal_and_each_time_in_the_report(world: World) -> None:
+    world.crashed_create(1)
+    world.cloud.servers["vm-1"].metadata[CLUSTER_KEY] = "another"
+    first = world.rollback()
+    assert (first.complete, first.cluster_status, world.cloud.writes) == (False, ClusterStatus.ERROR, [("create_server", "w0")])
+    version = world.history.version
+    again = world.rollback()
+    assert (again.problems, world.history.version, again.changed) == (first.problems, version, False)
+    world.cloud.servers["vm-1"].metadata[CLUSTER_KEY] = CLUSTER
+    assert (world.rollback().complete, world.cloud.servers) == (True, {})
+
+
+def test_a_sweep_that_cannot_delete_anything_is_not_begun(world: World) -> None:
+    (step,) = world.crashed_create(1)
+    world.rollback()
+    world.repeated_post(step)
+    world.cloud.servers["vm-2"].metadata.clear()
+    assert not world.rollback().complete
+    assert [operation.kind for operation in world.history.operations.values()] == [OperationKind.CREATE]
+
+
+def test_a_sweep_that_meets_a_deletion_stays_open_until_everything_is_gone(world: World) -> None:
+    (step,) = world.crashed_create(1)
+    world.rollback()
+    lost = [world.repeated_post(step), world.repeated_post(step)]
+    world.cloud.fails["delete"] = [ConnectionAbortedError("the conductor that sweeps dies")]
+    with pytest.raises(ConnectionAbortedError):
+        world.rollback()
+    world.clock.sleep(300)
+    world.journal.request_deletion(CLUSTER, by="user")
+    world.cloud.servers[lost[1]].metadata.clear()
+    assert not world.rollback().complete
+    sweep = list(world.history.operations.values())[-1]
+    assert (sweep.kind, sweep.outcome) == (OperationKind.SWEEP, None)
+    del world.cloud.servers[lost[1]]
+    report = world.rollback()
+    assert (report.complete, report.cluster_status, world.cloud.servers) == (True, ClusterStatus.DELETED, {})
 
 
 def test_observations_that_teach_nothing_are_not_appended(world: World) -> None:
