@@ -30,7 +30,9 @@ UNREADABLE: Final = 2
 """Wrong usage, or input that cannot be read."""
 INTERRUPTED: Final = 130
 
-STDERR: Final = Console(stderr=True, highlight=False, soft_wrap=True)
+ERRORS: Final = Console(stderr=True, highlight=False, soft_wrap=True)
+TOLD: Final = Console(stderr=True, highlight=False, soft_wrap=True)
+"""What is told on the way: notes and progress, which `--quiet` silences."""
 
 
 class CommandError(Exception):
@@ -61,6 +63,7 @@ class Application(App):
     def configure_logging(self) -> None:
         """Keep libraries quiet unless the user wants to hear them."""
         super().configure_logging()
+        TOLD.quiet = self.options.verbose_level < self.DEFAULT_VERBOSE_LEVEL
         if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
             for library in ("alembic", "keystoneauth", "openstack", "stevedore"):
                 logging.getLogger(library).setLevel(logging.ERROR)
@@ -70,7 +73,7 @@ class Application(App):
         try:
             return int(super().run_subcommand(argv))
         except KeyboardInterrupt:
-            STDERR.print("provjournal: interrupted; the journal is consistent, run the same command again to go on")
+            ERRORS.print("provjournal: interrupted; the journal is consistent, run the same command again to go on")
             return INTERRUPTED
 
 
@@ -100,10 +103,10 @@ class _Handled(Command):
         try:
             result = super().run(parsed_args)
         except CommandError as error:
-            STDERR.print(f"provjournal: {error}", markup=False)
+            ERRORS.print(f"provjournal: {error}", markup=False)
             return error.code
         except JournalError as error:
-            STDERR.print(f"provjournal: {error}", markup=False)
+            ERRORS.print(f"provjournal: {error}", markup=False)
             return PROBLEM if isinstance(error, AppendOutcomeUnknown | AppendRefused) else UNREADABLE
         return OK if result is None else int(result)
 
@@ -147,13 +150,13 @@ class NeedsJournal(_Handled):
 def tracked(items: Iterable[Any], doing: str, total: int | None = None) -> Iterator[Any]:
     """Yield the items under a progress bar on standard error, if that is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal) as progress:
+    with Progress(*columns, console=TOLD, transient=True, disable=TOLD.quiet or not TOLD.is_terminal) as progress:
         yield from progress.track(items, total=total, description=doing)
 
 
 def say(message: str) -> None:
-    """Tell a person what is going on, on standard error."""
-    STDERR.print(message, markup=False)
+    """Tell a person what is going on, on standard error; `--quiet` silences it."""
+    TOLD.print(message, markup=False)
 
 
 def counted(count: int, noun: str) -> str:

@@ -59,6 +59,14 @@ def test_replay_shows_each_vm_with_verdict_action_reason_and_evidence(run: Run) 
     assert err == "cluster c-1 at version 19: operation scale is unfinished; the cluster becomes Active\n"
 
 
+def test_quiet_leaves_the_answer_and_the_errors_but_no_notes(run: Run) -> None:
+    code, out, err = run("--quiet", "replay", HISTORY, "-f", "json")
+    assert (code, len(rows(out)), err) == (0, 5, "")
+    code, out, err = run("--quiet", "replay", "nope.jsonl")
+    assert (code, out) == (2, "")
+    assert "nope.jsonl: cannot be read" in err
+
+
 def test_the_plan_document_has_the_shape_of_plan_made(run: Run) -> None:
     code, out, _ = run("replay", HISTORY, "--plan")
     assert code == 0
