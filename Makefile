@@ -17,6 +17,7 @@ demo: $(VENV)/ready
 	@$(VENV)/bin/python -m examples.demo $(if $(DEMO_CLOUD),--cloud "$(DEMO_CLOUD)" --image "$(DEMO_IMAGE)" --flavor "$(DEMO_FLAVOR)" --network "$(DEMO_NETWORK)")
 
 test: lint $(CLOUD_VENV)/ready
+	@tests/servers/install.sh
 	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
 
 lint: $(VENV)/ready
@@ -33,7 +34,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: make PYTHON=python3.12 …"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --upgrade "pip>=25.1" setuptools
-	@PYTHONWARNINGS="ignore:Editable installation" $(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group test --group lint --editable .
+	@PYTHONWARNINGS="ignore:Editable installation" $(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group test --group lint --editable ".[mariadb,postgresql]"
 	@touch $@
 
 $(CLOUD_VENV)/ready: local_cloud/requirements.txt local_cloud/constraints.txt

@@ -1,15 +1,21 @@
-"""What tests on a real Nova share: one local cloud for the whole run."""
+"""What tests share for the whole run: one local cloud with a real Nova, and one real server of each database engine."""
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from servers.mariadb import GaleraCluster, MariadbServer
+from servers.postgresql import PostgresqlServer
+from servers.process import ServerMissing
 
 from examples.cloud import local_cloud
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Server = TypeVar("Server")
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +25,36 @@ def nova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     with local_cloud(state) as ready:
         os.environ["OS_CLIENT_CONFIG_FILE"] = ready["clouds_yaml"]
         yield ready
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server."""
+    with closing(installed(PostgresqlServer)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    """A MariaDB server."""
+    with closing(installed(MariadbServer)) as server:
+        server.start()
+        server.make_user()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def galera() -> Iterator[GaleraCluster]:
+    """A Galera cluster of three nodes."""
+    with closing(installed(GaleraCluster)) as cluster:
+        yield cluster
+
+
+def installed(make: Callable[[], Server]) -> Server:
+    """Make a server, or skip the test where it is not installed; CI leaves none out."""
+    try:
+        return make()
+    except ServerMissing as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"{missing} is not installed")

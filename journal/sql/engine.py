@@ -1,26 +1,113 @@
-"""How a database is opened: the settings on which the store's promises rest, and errors that a person can act on."""
+"""How a database is opened, asked and changed: bounded retries, and errors that a person can act on."""
 
-import sqlite3
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, Executable, Row, Update, create_engine
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from journal.errors import StoreError
+from journal.errors import StoreError, StoreUnavailable
+from journal.sql.engines.backend import READS, Backend, Failure
+from journal.sql.engines.mariadb import Mariadb
+from journal.sql.engines.postgresql import Postgresql
+from journal.sql.engines.sqlite import Sqlite
 
-READS: Final = "provjournal_reads"
-"""Execution option of connections that only read: they take no lock."""
+BACKENDS: Final[dict[str, Backend]] = {
+    "sqlite": Sqlite(),
+    "postgresql": Postgresql(),
+    "mysql": Mariadb(),
+    "mariadb": Mariadb(),
+}
+"""The engines, by the name that a URL begins with."""
+RETRY_SECONDS: Final = 60.0
+"""How long something is tried again while the database is busy or away."""
 
-_PRAGMAS: Final = (
-    "PRAGMA busy_timeout = 30000",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA recursive_triggers = ON",  # without it INSERT OR REPLACE passes the append-only triggers
-)
+Result = TypeVar("Result")
+
+
+class Away(Exception):
+    """The database is busy or away; trying again may help."""
+
+    def __init__(self, cause: DBAPIError) -> None:
+        super().__init__(str(cause.orig))
+        self.cause = cause
+
+
+class Database:
+    """One database, as the store uses it. Safe to use from many threads."""
+
+    def __init__(self, url: URL, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        """Make an engine for the database at this URL. Raises StoreError if its driver is not there."""
+        self.url = url
+        self.backend = BACKENDS[url.get_backend_name()]
+        self.retry_seconds = retry_seconds
+        try:
+            self.engine: Engine = create_engine(url, **self.backend.options())
+        except (NoSuchModuleError, ModuleNotFoundError) as error:
+            msg = (
+                f"The driver of the journal's URL {shown(url)} is not installed. "
+                f"`pip install 'provisioning-journal[{self.backend.extra}]'` brings it."
+            )
+            raise StoreError(msg) from error
+        self.backend.prepare(self.engine)
+        self._reader = self.engine.execution_options(**{READS: True})
+
+    @property
+    def shown(self) -> str:
+        """The URL as it may be shown: without its password."""
+        return shown(self.url)
+
+    def rows(self, statement: Executable) -> Sequence[Row[Any]]:
+        """Run a query and return what it finds. Raises StoreUnavailable."""
+
+        def ask() -> Sequence[Row[Any]]:
+            with self._reader.connect() as connection:
+                return connection.execute(statement).all()
+
+        return self._again(ask)
+
+    def change(self, statement: Update) -> int:
+        """Run an update that may safely run twice, and return how many rows it hit. Raises StoreUnavailable."""
+
+        def ask() -> int:
+            with self.engine.begin() as connection:
+                return connection.execute(statement).rowcount
+
+        return self._again(ask)
+
+    def retrying(self) -> Retrying:
+        """Return the retries of everything here: while it is Away, with jitter, for a bounded time."""
+        return Retrying(
+            retry=retry_if_exception_type(Away),
+            wait=wait_random_exponential(multiplier=0.01, max=1),
+            stop=stop_after_delay(self.retry_seconds),
+        )
+
+    def unavailable(self, error: DBAPIError) -> StoreUnavailable:
+        """Return the error that a person can act on."""
+        return StoreUnavailable(f"The journal at {self.shown} cannot be used: {error.orig}")
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _again(self, ask: Callable[[], Result]) -> Result:
+        def attempt() -> Result:
+            try:
+                return ask()
+            except DBAPIError as error:
+                if self.backend.failure(error) in (Failure.ABORTED, Failure.LOST):
+                    raise Away(error) from error
+                raise self.unavailable(error) from error
+
+        try:
+            return self.retrying()(attempt)
+        except RetryError as error:
+            away = error.last_attempt.exception()
+            assert isinstance(away, Away), "only that is tried again"
+            raise self.unavailable(away.cause) from away
 
 
 def parsed(url: str) -> URL:
@@ -30,46 +117,15 @@ def parsed(url: str) -> URL:
     except ArgumentError as error:
         msg = "The journal's URL cannot be read; expected one like sqlite:///path/to/journal.db"
         raise StoreError(msg) from error
-    if found.get_backend_name() != "sqlite":
-        msg = f"The journal's URL {shown(found)} names {found.get_backend_name()}; this version keeps journals on SQLite only: sqlite:///path"
+    name = found.get_backend_name()
+    if name not in BACKENDS:
+        msg = f"The journal's URL {shown(found)} names {name}; journals are kept on {', '.join(BACKENDS)}"
         raise StoreError(msg)
-    if found.database in (None, "", ":memory:"):
-        msg = "The journal's URL names no file; expected sqlite:///path/to/journal.db"
-        raise StoreError(msg)
-    return found
+    backend = BACKENDS[name]
+    backend.check(found)
+    return found if "+" in found.drivername else found.set(drivername=backend.driver)
 
 
 def shown(url: URL) -> str:
     """Return a URL as it may be shown: without its password."""
     return url.render_as_string(hide_password=True)
-
-
-def database_file(url: URL) -> Path:
-    """Return the file of an SQLite database."""
-    assert url.database is not None, "checked when the URL was parsed"
-    return Path(url.database)
-
-
-def connect(url: URL) -> Engine:
-    """Return an engine for the database at this URL."""
-    try:
-        engine = create_engine(url)
-    except NoSuchModuleError as error:
-        msg = f"The journal's URL {shown(url)} names a driver that is not installed"
-        raise StoreError(msg) from error
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    # The driver must not begin transactions of its own: its deferred ones let a stale epoch's append through.
-    connection.isolation_level = None
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
-
-
-def _begin(connection: Connection) -> None:
-    options: dict[str, Any] = dict(connection.get_execution_options())
-    if not options.get(READS):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,1 @@
+"""What differs from one database engine to the next: how it is opened, and what its errors mean."""

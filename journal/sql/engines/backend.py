@@ -1,0 +1,44 @@
+"""The port that each database engine fills."""
+
+from enum import Enum
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+READS: Final = "provjournal_reads"
+"""Execution option of connections that only read: on SQLite they take no lock."""
+
+
+class Failure(Enum):
+    """What an error of the driver means for an append."""
+
+    CONFLICT = "somebody else's row is there already"
+    ABORTED = "the database certainly undid the transaction; it may work another time"
+    LOST = "the database is away, and what it did last is not known; it may work another time"
+    FINAL = "the database refuses it"
+
+
+class Backend(Protocol):
+    """One database engine."""
+
+    driver: str
+    """The name by which SQLAlchemy knows dialect and driver."""
+    extra: str | None
+    """The extra of this distribution that brings the driver; None where Python brings it."""
+
+    def check(self, url: URL) -> None:
+        """Raise StoreError if the URL misses something that this engine needs."""
+
+    def check_place(self, url: URL, *, make: bool) -> None:
+        """Raise StoreError if there can be no journal at this URL; `make`: it need not be there yet."""
+
+    def options(self) -> dict[str, Any]:
+        """Return the options with which the engine is made."""
+
+    def prepare(self, engine: Engine) -> None:
+        """See to it that every connection has the settings on which the store's promises rest."""
+
+    def failure(self, error: DBAPIError) -> Failure:
+        """Tell what an error of the driver means."""

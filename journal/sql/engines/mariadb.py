@@ -1,0 +1,69 @@
+"""MariaDB and Galera, through PyMySQL: the URL form that OpenStack's services use."""
+
+from typing import Any, Final
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from journal.errors import StoreError
+from journal.sql.engines.backend import Failure
+
+CONNECT_SECONDS: Final = 10
+"""How long a connection may take to come about."""
+ANSWER_SECONDS: Final = 60
+"""How long an answer may take."""
+
+_DUPLICATE: Final = 1062
+_ABORTED: Final = (1213, 1205, 1020, 1047, 1969)
+"""Deadlock or failed certification, lock wait timeout, changed since read, node not ready, statement timed out."""
+_LOST: Final = (1180, 1927, 2003, 2006, 2013, 2055)
+"""Failure at commit (quorum lost), connection killed, cannot connect, server gone, connection lost."""
+
+_SETTINGS: Final = (
+    "SET SESSION time_zone = '+00:00'",
+    "SET SESSION sql_mode = 'TRADITIONAL'",  # what does not fit is refused, never cut
+    "SET SESSION wsrep_sync_wait = 1",  # on Galera a read waits for what other nodes have committed
+)
+
+
+class Mariadb:
+    """A MariaDB server, alone or a node of a Galera cluster."""
+
+    driver = "mysql+pymysql"
+    extra: str | None = "mariadb"
+
+    def check(self, url: URL) -> None:
+        """Demand the name of a database."""
+        if not url.database:
+            msg = "The journal's URL names no database; expected mysql+pymysql://user:password@host/database"
+            raise StoreError(msg)
+
+    def check_place(self, url: URL, *, make: bool) -> None:
+        """Nothing can be said without asking the server."""
+
+    def options(self) -> dict[str, Any]:
+        """Return bounds for connecting and for answers."""
+        bounds = {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+        return {"connect_args": {"charset": "utf8mb4", **bounds}}
+
+    def prepare(self, engine: Engine) -> None:
+        """Have every connection be strict and read causally."""
+        event.listen(engine, "connect", _prepare)
+
+    def failure(self, error: DBAPIError) -> Failure:
+        """Tell by the server's code."""
+        arguments = getattr(error.orig, "args", ())
+        code = arguments[0] if arguments else None
+        if code == _DUPLICATE:
+            return Failure.CONFLICT
+        if error.connection_invalidated or code in _LOST:
+            return Failure.LOST
+        return Failure.ABORTED if code in _ABORTED else Failure.FINAL
+
+
+def _prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    with connection.cursor() as cursor:
+        for setting in _SETTINGS:
+            cursor.execute(setting)

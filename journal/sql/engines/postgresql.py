@@ -1,0 +1,54 @@
+"""PostgreSQL, through psycopg 3."""
+
+from typing import Any, Final
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from journal.errors import StoreError
+from journal.sql.engines.backend import Failure
+
+CONNECT_SECONDS: Final = 10
+"""How long a connection may take to come about."""
+
+_UNIQUE_VIOLATION: Final = "23505"
+_ABORTED: Final = ("40001", "40P01", "55P03", "57014", "25P03", "25006")
+"""Serialization failure, deadlock, lock not available, cancelled, idle in transaction, read-only (a standby, for now)."""
+_LOST: Final = ("08", "57P")
+"""Classes of connection failures, and of a server that shuts down or starts."""
+
+
+class Postgresql:
+    """A PostgreSQL server."""
+
+    driver = "postgresql+psycopg"
+    extra: str | None = "postgresql"
+
+    def check(self, url: URL) -> None:
+        """Demand the name of a database."""
+        if not url.database:
+            msg = "The journal's URL names no database; expected postgresql://user:password@host/database"
+            raise StoreError(msg)
+
+    def check_place(self, url: URL, *, make: bool) -> None:
+        """Nothing can be said without asking the server."""
+
+    def options(self) -> dict[str, Any]:
+        """Return a bound for connecting."""
+        return {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
+
+    def prepare(self, engine: Engine) -> None:
+        """Nothing: the guard row is safe under every isolation level, and a commit is durable by default."""
+
+    def failure(self, error: DBAPIError) -> Failure:
+        """Tell by SQLSTATE; a server that is gone has none."""
+        state = getattr(error.orig, "sqlstate", None)
+        if state is None:
+            gone = error.connection_invalidated or isinstance(error, OperationalError)
+            return Failure.LOST if gone else Failure.FINAL
+        if state == _UNIQUE_VIOLATION:
+            return Failure.CONFLICT
+        if state.startswith(_LOST):
+            return Failure.LOST
+        return Failure.ABORTED if state in _ABORTED else Failure.FINAL

@@ -1,0 +1,158 @@
+"""The SQL store on real servers: PostgreSQL, MariaDB, and a Galera cluster that is written to on all its nodes."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from itertools import cycle
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from builders import create_server
+from contracts.store import StoreContract, begin, follow
+from servers.mariadb import GaleraCluster, MariadbServer
+from servers.postgresql import PostgresqlServer
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DatabaseError
+
+from journal.errors import AppendRefused, SchemaNotCurrent
+from journal.events import Event, HoldPlaced
+from journal.sql.engine import Database, parsed
+from journal.sql.schema import METADATA
+from journal.sql.store import SqlStore, open_store
+from journal.verify import verify_stream
+
+ENGINES = ("postgresql", "mariadb", "galera")
+
+Urls = list[str]
+"""One URL for each node of a new, empty database."""
+
+
+def name_of_database() -> str:
+    return f"j{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def postgresql_urls(postgresql: PostgresqlServer) -> Urls:
+    return [postgresql.make_database(name_of_database())]
+
+
+@pytest.fixture
+def mariadb_urls(mariadb: MariadbServer) -> Urls:
+    return [mariadb.make_database(name_of_database())]
+
+
+@pytest.fixture
+def galera_urls(galera: GaleraCluster) -> Urls:
+    name = name_of_database()
+    galera.nodes[0].make_database(name)
+    return [node.url(name) for node in galera.nodes]
+
+
+@pytest.fixture(params=ENGINES)
+def urls(request: pytest.FixtureRequest) -> Urls:
+    found: Urls = request.getfixturevalue(f"{request.param}_urls")
+    return found
+
+
+@pytest.fixture
+def stores(urls: Urls) -> Iterator[list[SqlStore]]:
+    """A store on each node."""
+    with ExitStack() as stack:
+        opened = [open_store(url, upgrade=True) for url in urls]
+        for store in opened:
+            stack.callback(store.close)
+        yield opened
+
+
+class OnAllNodes:
+    """A store that asks another node with each call, so that a test sees what the nodes tell each other."""
+
+    def __init__(self, stores: list[SqlStore]) -> None:
+        self._stores = cycle(stores)
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        with self._lock:
+            return getattr(next(self._stores), name)
+
+
+class TestSqlStoreOnServers(StoreContract):
+    @pytest.fixture
+    def store(self, stores: list[SqlStore]) -> Any:
+        return OnAllNodes(stores)
+
+
+def test_the_migrations_make_what_the_code_expects(urls: Urls, stores: list[SqlStore]) -> None:
+    engine = Database(parsed(urls[-1])).engine
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    engine.dispose()
+
+
+def test_a_database_without_a_journal_says_what_to_do(urls: Urls) -> None:
+    with pytest.raises(SchemaNotCurrent, match="Make it with `provjournal journal upgrade`") as refused:
+        open_store(urls[0])
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE events SET data = '{}'", "DELETE FROM events"])
+def test_the_database_refuses_to_change_or_remove_events(urls: Urls, stores: list[SqlStore], statement: str) -> None:
+    first = begin(stores[0])
+    engine = create_engine(parsed(urls[-1]))
+    with pytest.raises(DatabaseError, match="never changed or removed"), engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+    assert list(stores[0].read("c-1")) == list(first)
+
+
+def test_names_are_compared_byte_for_byte(stores: list[SqlStore]) -> None:
+    names = ["a", "a ", "A", "\u00e4", "Z", "z"]
+    for name in names:
+        begin(stores[0], name)
+    assert [head.stream for head in stores[-1].heads()] == sorted(names, key=str.encode)
+
+
+def test_long_data_is_kept_whole(stores: list[SqlStore]) -> None:
+    reason = "\u00e4\U0001f600" * 50_000
+    last = follow(stores[0], begin(stores[0]), HoldPlaced("ops", reason))
+    (read,) = stores[-1].read("c-1", after=1)
+    assert read == last[0]
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_of_writers_that_race_for_a_version_one_wins_under_any_isolation(urls: Urls, stores: list[SqlStore], level: str) -> None:
+    databases = [Database(parsed(url)) for url in (urls * 3)[:3]]
+    for database in databases:
+        database.engine = database.engine.execution_options(isolation_level=level)
+    writers = [SqlStore(database) for database in databases]
+    last = begin(stores[0])
+    for number in range(20):
+        won = contend(writers, last)
+        assert len(won) == 1, f"round {number}: {len(won)} writers appended version {last[-1].version + 1}"
+        last = won[0]
+    head = stores[-1].head("c-1")
+    assert head is not None
+    assert (head.version, set(verify_stream(stores[-1], head))) == (21, {None})
+    for writer in writers:
+        writer.close()
+
+
+def contend(writers: list[SqlStore], last: Sequence[Event]) -> list[tuple[Event, ...]]:
+    """Have all writers append the next version at once, and return what those appended that did."""
+    won: list[tuple[Event, ...]] = []
+    barrier = threading.Barrier(len(writers))
+
+    def append(writer: SqlStore) -> None:
+        barrier.wait()
+        with suppress(AppendRefused):
+            won.append(follow(writer, last, create_server()))
+
+    threads = [threading.Thread(target=append, args=(writer,)) for writer in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return won

@@ -1,0 +1,78 @@
+"""A PostgreSQL server."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from servers.process import ServerMissing, ServerProcess, folder_of, free_ports, run_as
+
+USER = "postgres"
+
+
+class PostgresqlServer:
+    """One server, whose databases come and go with the tests."""
+
+    def __init__(self) -> None:
+        """Make its files and start it. Raises ServerMissing."""
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        if not found:
+            msg = "postgresql"
+            raise ServerMissing(msg)
+        programs = found[-1].parent
+        self.folder = folder_of(USER, "postgresql")
+        (self.port,) = free_ports(1)
+        data = self.folder / "data"
+        run_as(
+            USER,
+            [
+                programs / "initdb",
+                "--pgdata",
+                data,
+                "--username",
+                USER,
+                "--auth",
+                "trust",
+                "--no-sync",
+                "--locale",
+                "C",
+                "--encoding",
+                "UTF8",
+            ],
+        )
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            "log_min_messages": "fatal",
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        self.process = ServerProcess(self.folder, [programs / "postgres", "-D", data, *options], USER)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again if it was killed."""
+        self.process.start(self._answers)
+
+    def close(self) -> None:
+        """Stop it and remove its files."""
+        self.process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def make_database(self, name: str) -> str:
+        """Make an empty database and return its URL."""
+        with self.connect() as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return f"postgresql://{USER}:secret@127.0.0.1:{self.port}/{name}"
+
+    def connect(self, database: str = "postgres") -> "psycopg.Connection[Any]":
+        """Return a connection of the superuser's."""
+        return psycopg.connect(host="127.0.0.1", port=self.port, user=USER, dbname=database, autocommit=True)
+
+    def _answers(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
