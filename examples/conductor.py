@@ -143,6 +143,7 @@ def main() -> None:
     if args.operation != "delete" and not (args.image and args.flavor):
         parser.error("say of which --image and --flavor the VMs are to be")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
     settings = Settings(
         lease_seconds=args.lease_seconds, api_timeout_seconds=args.api_timeout_seconds, settle_seconds=args.settle_seconds

@@ -26,6 +26,7 @@ from rich.table import Column, Table
 from examples.cloud import local_cloud
 from journal import Journal, Settings
 from journal.store import UnfinishedStep
+from projections.fold import DELETED_STATUSES
 from rollback.cloud import FoundServer
 from rollback.openstack import OpenStackCloud
 
@@ -233,9 +234,10 @@ def nova_shows(cloud: OpenStackCloud, journal: Journal, cluster: str, step: Unfi
 
 
 def servers(cloud: OpenStackCloud, journal: Journal, cluster: str) -> list[FoundServer]:
-    """Return the cluster's VMs by their marks."""
-    listed = cloud.list_journal(journal.id)
-    return sorted((s for s in listed if s.marks is not None and s.marks.cluster == cluster), key=lambda server: server.name or "")
+    """Return the cluster's VMs by their marks. For a moment Nova lists servers that are gone, as DELETED."""
+    listed = (server for server in cloud.list_journal(journal.id) if server.status not in DELETED_STATUSES)
+    ours = (server for server in listed if server.marks is not None and server.marks.cluster == cluster)
+    return sorted(ours, key=lambda server: server.name or "")
 
 
 def show_servers(cloud: OpenStackCloud, journal: Journal, cluster: str, caption: str) -> None:

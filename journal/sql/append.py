@@ -5,11 +5,12 @@ arrived: reading back and finding nothing proves nothing.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import Any, Final, Literal
 
 import attrs
 import msgspec
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, Double, Insert, Update, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from tenacity import RetryError
 
@@ -40,15 +41,13 @@ class Append:
     previous_hash: str
     expected_epoch: int
     claim: Claim | None
-    _unknown: bool = attrs.field(default=False, init=False)
+    may_be_recorded: bool = False
     """Whether a COMMIT was on its way when the database went away."""
 
     def run(self) -> tuple[Event, ...]:
         """Append, and return the events once they are durable. Raises what `EventStore.append` raises."""
         try:
-            if self.database.retrying()(self._attempt):
-                return tuple(self.events)
-            return self._decide()
+            return self.database.retrying()(self._attempt)
         except RetryError as error:
             away = error.last_attempt.exception()
             msg = f"The journal at {self.database.shown} cannot be written to: {away}. Nothing was recorded."
@@ -56,75 +55,66 @@ class Append:
         except StoreUnavailable as error:
             raise self._unsettled() or error from error
 
-    def _unsettled(self) -> AppendOutcomeUnknown | None:
-        return AppendOutcomeUnknown(self.events[0].stream, self.events[0].version) if self._unknown else None
+    def apply(self, connection: Connection) -> bool:
+        """Do it in a transaction. Return whether the guard row was hit; if not, nothing was changed."""
+        hit = self._swap(connection)
+        if hit:
+            self._insert(connection)
+        return hit
 
-    def _attempt(self) -> bool:
-        """Try once. Return whether the guard row was hit, and so everything is recorded."""
+    def _unsettled(self) -> AppendOutcomeUnknown | None:
+        return AppendOutcomeUnknown(self.events[0].stream, self.events[0].version) if self.may_be_recorded else None
+
+    def _attempt(self) -> tuple[Event, ...]:
+        return tuple(self.events) if self._commit() else self._decide()
+
+    def _commit(self) -> bool:
+        """Do it in a transaction of its own. Return whether the guard row was hit."""
         committing = False
         try:
-            with self.database.engine.connect() as connection:
-                transaction = connection.begin()
-                if not self._swap(connection):
-                    transaction.rollback()
-                    return False
-                self._insert(connection)
+            with self.database.engine.connect() as connection, connection.begin() as transaction:
+                hit = self.apply(connection)
                 committing = True
                 transaction.commit()
-                return True
+                return hit
         except DBAPIError as error:
             failure = self.database.backend.failure(error)
             if failure is Failure.CONFLICT:
                 return False
-            self._unknown = self._unknown or (committing and failure is not Failure.ABORTED)
+            self.may_be_recorded = self.may_be_recorded or (committing and failure is not Failure.ABORTED)
             if failure is Failure.FINAL:
                 raise self.database.unavailable(error) from error
-            raise Away(error) from error
+            raise Away(str(error.orig)) from error
 
     def _swap(self, connection: Connection) -> bool:
         """Compare and swap the guard row, or insert a new stream's. Return whether exactly this row was hit."""
-        first = self.events[0]
-        values = self._guard_values()
-        if first.version == 1:
-            connection.execute(insert(STREAMS).values(stream_id=first.stream, **values))
-            return True
-        guard = (
-            (STREAMS.c.stream_id == first.stream)
-            & (STREAMS.c.version == first.version - 1)
-            & (STREAMS.c.epoch == self.expected_epoch)
-            & (STREAMS.c.head_hash == self.previous_hash)
-        )
-        if self.claim is not None:
-            free = or_(
-                STREAMS.c.owner.is_(None), STREAMS.c.owner == self.claim.owner, STREAMS.c.lease_expires_at <= DatabaseNow()
-            )
-            guard &= free
-        return connection.execute(update(STREAMS).where(guard).values(**values)).rowcount == 1
-
-    def _guard_values(self) -> dict[str, Any]:
-        last = self.events[-1]
+        first, last = self.events[0], self.events[-1]
         values: dict[str, Any] = {"version": last.version, "head_hash": last.hash, "epoch": last.epoch}
         if self.claim is not None:
-            values |= {"owner": self.claim.owner, "lease_expires_at": DatabaseNow() + self.claim.seconds}
-        elif last.epoch > self.expected_epoch:
-            values |= {"owner": None, "lease_expires_at": None}
+            values |= {"owner": self.claim.owner, "lease_seconds": self.claim.seconds}
+        takes = "claim" if self.claim is not None else "release" if last.epoch > self.expected_epoch else None
         for event in self.events:
             if isinstance(event.data, OperationStarted):
                 values["operation"] = str(event.operation)
             elif isinstance(event.data, OperationFinished):
                 values["operation"] = None
-        return values
+        if first.version == 1:
+            connection.execute(_new_stream(takes), {"operation": None, **values, "stream": first.stream})
+            return True
+        expected = {"before": first.version - 1, "epoch_before": self.expected_epoch, "hash_before": self.previous_hash}
+        statement = _swapped(takes, sets_operation="operation" in values)
+        return connection.execute(statement, {**values, **expected, "stream": first.stream}).rowcount == 1
 
     def _insert(self, connection: Connection) -> None:
-        connection.execute(insert(EVENTS), [_event_row(event) for event in self.events])
+        connection.execute(_INSERT_EVENTS, [_event_row(event) for event in self.events])
         for event in self.events:
             match event.data:
                 case Completion(step=step):
-                    connection.execute(delete(UNFINISHED_STEPS).where(UNFINISHED_STEPS.c.step == str(step)))
+                    connection.execute(_STEP_COMPLETED, {"done": str(step)})
                 case OperationFinished():
-                    connection.execute(delete(UNFINISHED_STEPS).where(UNFINISHED_STEPS.c.stream_id == event.stream))
+                    connection.execute(_OPERATION_FINISHED, {"stream": event.stream})
                 case data if isinstance(data, Intent):
-                    connection.execute(insert(UNFINISHED_STEPS).values(_unfinished_row(event, data)))
+                    connection.execute(_STEP_BEGUN, _unfinished_row(event, data))
                 case _:
                     pass
 
@@ -150,7 +140,53 @@ class Append:
             assert head.owner is not None
             assert head.lease_expires_at is not None
             raise OwnerAlive(first.stream, head.owner, head.lease_expires_at)
+        if (head.version, head.hash) == (expected, self.previous_hash):
+            # A node of a cluster that had not caught up, or a lease that ran out just now: the row can be hit.
+            msg = "the database was behind"
+            raise Away(msg)
         raise JournalRegressed(first.stream, expected, head.version)
+
+
+# The statements are made once: making them costs as much as running them.
+
+_INSERT_EVENTS: Final = insert(EVENTS)
+_STEP_BEGUN: Final = insert(UNFINISHED_STEPS)
+_STEP_COMPLETED: Final = delete(UNFINISHED_STEPS).where(UNFINISHED_STEPS.c.step == bindparam("done"))
+_OPERATION_FINISHED: Final = delete(UNFINISHED_STEPS).where(UNFINISHED_STEPS.c.stream_id == bindparam("stream"))
+
+Takes = Literal["claim", "release"] | None
+"""What an append does to ownership."""
+
+
+@cache
+def _swapped(takes: Takes, *, sets_operation: bool) -> Update:
+    """Return the compare-and-swap of a guard row."""
+    guard = (
+        (STREAMS.c.stream_id == bindparam("stream"))
+        & (STREAMS.c.version == bindparam("before"))
+        & (STREAMS.c.epoch == bindparam("epoch_before"))
+        & (STREAMS.c.head_hash == bindparam("hash_before"))
+    )
+    if takes == "claim":
+        free = or_(STREAMS.c.owner.is_(None), STREAMS.c.owner == bindparam("owner"), STREAMS.c.lease_expires_at <= DatabaseNow())
+        guard &= free
+    values = _values(takes) | ({"operation": bindparam("operation")} if sets_operation else {})
+    return update(STREAMS).where(guard).values(values)
+
+
+@cache
+def _new_stream(takes: Takes) -> Insert:
+    """Return the insertion of a guard row."""
+    return insert(STREAMS).values(_values(takes) | {"stream_id": bindparam("stream"), "operation": bindparam("operation")})
+
+
+def _values(takes: Takes) -> dict[str, Any]:
+    values: dict[str, Any] = {name: bindparam(name) for name in ("version", "head_hash", "epoch")}
+    if takes == "claim":
+        values |= {"owner": bindparam("owner"), "lease_expires_at": DatabaseNow() + bindparam("lease_seconds", type_=Double)}
+    elif takes == "release":
+        values |= {"owner": None, "lease_expires_at": None}
+    return values
 
 
 def _event_row(event: Event) -> dict[str, Any]:

@@ -28,11 +28,7 @@ Result = TypeVar("Result")
 
 
 class Away(Exception):
-    """The database is busy or away; trying again may help."""
-
-    def __init__(self, cause: DBAPIError) -> None:
-        super().__init__(str(cause.orig))
-        self.cause = cause
+    """The database is busy, away or behind; trying again may help."""
 
 
 class Database:
@@ -99,15 +95,15 @@ class Database:
                 return ask()
             except DBAPIError as error:
                 if self.backend.failure(error) in (Failure.ABORTED, Failure.LOST):
-                    raise Away(error) from error
+                    raise Away(str(error.orig)) from error
                 raise self.unavailable(error) from error
 
         try:
             return self.retrying()(attempt)
         except RetryError as error:
             away = error.last_attempt.exception()
-            assert isinstance(away, Away), "only that is tried again"
-            raise self.unavailable(away.cause) from away
+            msg = f"The journal at {self.shown} cannot be used: {away}"
+            raise StoreUnavailable(msg) from away
 
 
 def parsed(url: str) -> URL:

@@ -13,6 +13,7 @@ from journal.errors import Fenced, Malformed
 from journal.events import Event
 from journal.sql.append import Append
 from journal.sql.engine import Database, parsed
+from journal.sql.group import GroupCommit
 from journal.sql.heads import HEADS, as_head, head_of
 from journal.sql.schema import EVENTS, JOURNAL, STREAMS, UNFINISHED_STEPS, DatabaseNow
 from journal.sql.upgrade import check_current
@@ -46,6 +47,7 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         """Use a database whose tables are current."""
         self._database = database
+        self._appends = GroupCommit(database)
         ((journal_id,),) = database.rows(select(JOURNAL.c.id))
         self._journal_id = UUID(journal_id)
 
@@ -54,11 +56,16 @@ class SqlStore:
         """The id of this journal."""
         return self._journal_id
 
+    @property
+    def appends_waiting(self) -> int:
+        """How many appends of this process wait for their turn, to be committed together."""
+        return self._appends.waiting
+
     def append(
         self, events: Sequence[Event], *, previous_hash: str, expected_epoch: int, claim: Claim | None = None
     ) -> tuple[Event, ...]:
         """Append chained events of one stream in one transaction."""
-        return Append(self._database, events, previous_hash, expected_epoch, claim).run()
+        return self._appends.append(Append(self._database, events, previous_hash, expected_epoch, claim))
 
     def renew(self, stream: str, claim: Claim, *, epoch: int) -> None:
         """Extend the owner's lease."""

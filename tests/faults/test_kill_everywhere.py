@@ -53,11 +53,15 @@ class Scene:
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def states(self) -> dict[str, str]:
-        """Return what Nova says of the cluster's servers: by id, the state that the plugin noted."""
+        """Return what Nova says of the cluster's servers: by id, the state that the plugin noted.
+
+        For a moment Nova lists servers that are gone, as DELETED.
+        """
         with openstack.connect(cloud="demo") as connection:
             connection.compute.default_microversion = "2.69"
-            listed = [s for s in connection.compute.servers() if s.name.startswith(f"{self.cluster}-worker")]
-            return {server.id: server.metadata.get("state", "") for server in listed}
+            servers = (s for s in connection.compute.servers() if s.status != "DELETED")
+            ours = (server for server in servers if server.name.startswith(f"{self.cluster}-worker"))
+            return {server.id: server.metadata.get("state", "") for server in ours}
 
 
 @pytest.fixture

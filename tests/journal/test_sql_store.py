@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from builders import create_server
 from contracts.store import StoreContract, begin, follow
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from journal.errors import SchemaNotCurrent, StoreError, StoreUnavailable
 from journal.events import HoldPlaced
@@ -196,6 +197,24 @@ def test_a_wrong_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(StoreError) as refused:
         open_store(url)
     assert "secret" not in str(refused.value)
+
+
+def test_a_node_that_had_not_caught_up_is_asked_again(path: Path, store: SqlStore) -> None:
+    first = begin(store)
+    database = Database(parsed(f"sqlite:///{path}"))
+    other_node = SqlStore(database)
+    missed: list[str] = []
+
+    @event.listens_for(database.engine, "before_cursor_execute", retval=True)
+    def miss_twice(_c: object, _r: object, statement: str, parameters: Any, _x: object, _m: bool) -> tuple[str, Any]:
+        if statement.startswith("UPDATE streams") and len(missed) < 2:
+            missed.append(statement)
+            return f"{statement} AND 1 = 0", parameters
+        return statement, parameters
+
+    second = follow(other_node, first, create_server())
+    assert (len(missed), list(store.read("c-1", after=1))) == (2, list(second))
+    other_node.close()
 
 
 def test_a_locked_journal_ends_as_an_error_and_records_nothing(path: Path, store: SqlStore) -> None:

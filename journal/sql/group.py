@@ -1,0 +1,76 @@
+"""Group commit: threads that append at the same time share a transaction, and so a wait for the disk.
+
+There is no thread for it and no delay: whoever comes first commits, and what comes meanwhile goes together into the
+next transaction. Each caller returns only when its own events are durable.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+from sqlalchemy.exc import DBAPIError
+
+from journal.events import Event
+from journal.sql.append import Append
+from journal.sql.engine import Database
+
+MOST_AT_ONCE: Final = 100
+"""Appends in one transaction."""
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    append: Append
+    tried: bool = False
+    hit: bool = False
+    """Whether its guard row was hit in a transaction that committed; if not, it has to go alone."""
+
+
+class GroupCommit:
+    """The appends of one process to one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Start with nobody waiting."""
+        self._database = database
+        self._waiting: deque[_Waiting] = deque()
+        self._turn = threading.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """How many appends wait for their turn."""
+        return len(self._waiting)
+
+    def append(self, append: Append) -> tuple[Event, ...]:
+        """Append together with whoever waits. Raises what the append alone would raise; neighbours do not matter."""
+        mine = _Waiting(append)
+        self._waiting.append(mine)
+        with self._turn:
+            while not mine.tried:
+                self._commit(self._next())
+        return tuple(append.events) if mine.hit else append.run()
+
+    def _next(self) -> Sequence[_Waiting]:
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
+        # Rows are locked in one order, so that two processes do not wait for each other.
+        return sorted(batch, key=lambda waiting: (waiting.append.events[0].stream, waiting.append.events[0].version))
+
+    def _commit(self, batch: Sequence[_Waiting]) -> None:
+        """Record a batch in one transaction. If that fails each goes alone, so that a bad one does not fail the others."""
+        for waiting in batch:
+            waiting.tried = True
+        committing = False
+        try:
+            with self._database.engine.connect() as connection, connection.begin() as transaction:
+                hits = [waiting.append.apply(connection) for waiting in batch]
+                committing = True
+                transaction.commit()
+        except BaseException as error:
+            for waiting in batch:
+                waiting.append.may_be_recorded = committing
+            if not isinstance(error, DBAPIError):
+                raise
+        else:
+            for waiting, hit in zip(batch, hits, strict=True):
+                waiting.hit = hit

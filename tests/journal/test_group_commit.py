@@ -1,0 +1,111 @@
+"""Threads that append at the same time share a transaction; each learns the truth about its own events."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import attrs
+import pytest
+from builders import create_server, events
+from contracts.store import begin, follow
+from sqlalchemy import event
+
+from journal.errors import AppendRefused, EventIdReused, VersionConflict
+from journal.events import Event
+from journal.sql.engine import Database, parsed
+from journal.sql.store import SqlStore, open_store
+
+THREADS = 8
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[Database]:
+    open_store(f"sqlite:///{path}", upgrade=True).close()
+    database = Database(parsed(f"sqlite:///{path}"))
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def store(database: Database) -> SqlStore:
+    return SqlStore(database)
+
+
+@pytest.fixture
+def commits(database: Database) -> list[int]:
+    """Grows by one with each transaction that is committed."""
+    counted: list[int] = []
+    event.listen(database.engine, "commit", lambda _: counted.append(1))
+    return counted
+
+
+def at_once(path: Path, store: SqlStore, appends: list[Callable[[], object]]) -> list[object]:
+    """Start appends while the database is locked, unlock it once all wait, and return what each came to."""
+    outcomes: list[object] = [None] * len(appends)
+
+    def run(number: int) -> None:
+        try:
+            outcomes[number] = appends[number]()
+        except AppendRefused as error:
+            outcomes[number] = error
+
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(appends))]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while store.appends_waiting < len(appends) - 1:  # the first is under way and waits for the lock
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    locker.execute("ROLLBACK")
+    locker.close()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def appending(store: SqlStore, before: tuple[Event, ...]) -> Callable[[], object]:
+    return lambda: follow(store, before, create_server())
+
+
+def test_appends_that_wait_go_together(path: Path, store: SqlStore, commits: list[int]) -> None:
+    begun = [begin(store, f"s-{number}") for number in range(THREADS)]
+    commits.clear()
+    outcomes = at_once(path, store, [appending(store, before) for before in begun])
+    assert len(commits) == 2
+    for number, appended in enumerate(outcomes):
+        assert tuple(store.read(f"s-{number}", after=1)) == appended
+    assert len(list(store.unfinished_steps())) == THREADS
+
+
+def test_one_that_is_refused_does_not_fail_its_neighbours(path: Path, store: SqlStore, commits: list[int]) -> None:
+    begun = [begin(store, f"s-{number}") for number in range(THREADS)]
+    for number in (2, 5):
+        follow(store, begun[number], create_server())
+    commits.clear()
+    outcomes = at_once(path, store, [appending(store, before) for before in begun])
+    assert [isinstance(outcome, VersionConflict) for outcome in outcomes] == [number in (2, 5) for number in range(THREADS)]
+    assert [head.version for head in store.heads()] == [2] * THREADS
+
+
+def test_one_that_breaks_the_transaction_does_not_fail_its_neighbours(path: Path, store: SqlStore) -> None:
+    begun = [begin(store, f"s-{number}") for number in range(THREADS)]
+    (other,) = begin(store, "other")
+    (last,) = begun[3]
+    assert last.hash is not None
+    (new,) = events(create_server(), stream="s-3", after=1, operation=last.operation, previous=last.hash)
+    reused = attrs.evolve(new, id=other.id)
+    appends = [appending(store, before) for before in begun]
+    appends[3] = partial(store.append, [reused], previous_hash=last.hash, expected_epoch=1)
+    outcomes = at_once(path, store, appends)
+    assert [type(outcome) for outcome in outcomes] == [EventIdReused if number == 3 else tuple for number in range(THREADS)]
+    assert [head.version for head in store.heads()] == [1] + [1 if number == 3 else 2 for number in range(THREADS)]
