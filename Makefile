@@ -3,14 +3,16 @@ VENV := .venv
 CLOUD_VENV := .venv-cloud
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint cloud clean
+.PHONY: help demo test durability bench lint cloud clean
 
 help:
-	@echo "make demo    see the point: a conductor is killed on a real Nova, and everything is cleaned up"
-	@echo "make test    run every check that must pass"
-	@echo "make lint    ruff, mypy, import contracts"
-	@echo "make cloud   run the local cloud until Ctrl-C"
-	@echo "make clean   remove the environments and the local cloud's state"
+	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
+	@echo "make test        run every check that must pass"
+	@echo "make durability  the faults of make test on the databases, hundreds of times (about half an hour)"
+	@echo "make bench       durable appends a second, as ratios to the raw driver"
+	@echo "make lint        ruff, mypy, import contracts"
+	@echo "make cloud       run the local cloud until Ctrl-C"
+	@echo "make clean       remove the environments and the local cloud's state"
 
 demo: $(VENV)/ready
 	@if [ -z "$(DEMO_CLOUD)" ]; then $(MAKE) --no-print-directory $(CLOUD_VENV)/ready; fi
@@ -19,6 +21,14 @@ demo: $(VENV)/ready
 test: lint $(CLOUD_VENV)/ready
 	@tests/servers/install.sh
 	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+
+durability: $(VENV)/ready
+	@tests/servers/install.sh
+	PROVJOURNAL_CUTS=400 PROVJOURNAL_KILLS=30 PROVJOURNAL_RACES=1500 $(VENV)/bin/python -m pytest $(PYTEST_FLAGS) \
+		tests/faults/test_cut_commits.py tests/faults/test_killed_servers.py tests/faults/test_ownership_races.py
+
+bench: $(VENV)/ready
+	$(VENV)/bin/python -m benchmarks.appends
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

@@ -130,6 +130,9 @@ class NeedsJournal(_Handled):
         """Add the journal's option."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         _add_journal_option(parser, dest="journal")
+        parser.add_argument(
+            "--strict", action="store_true", help="refuse a database that is set so that it could lose what it has acknowledged"
+        )
         return parser
 
     def journal_url(self, parsed_args: argparse.Namespace) -> str:
@@ -143,7 +146,7 @@ class NeedsJournal(_Handled):
     @contextmanager
     def opened(self, parsed_args: argparse.Namespace) -> Iterator[Journal]:
         """Open the journal for the length of a command."""
-        with Journal.open(self.journal_url(parsed_args)) as journal:
+        with Journal.open(self.journal_url(parsed_args), strict=parsed_args.strict) as journal:
             yield journal
 
 

@@ -6,6 +6,7 @@ JournalError
 ├── BrokenChain            a hash does not fit: an event was changed, is missing or out of place
 ├── UnreadableFile         a file of events cannot be read at all
 ├── StoreError             the database cannot be used as it is
+│   ├── WeakDurability     it is set so that what was acknowledged could be lost, and that was not to be accepted
 │   ├── SchemaNotCurrent   its tables are missing, older or newer than this library's
 │   └── StoreUnavailable   it cannot be reached, or refuses to work
 ├── UnknownStream          there is no such cluster in this journal
@@ -18,6 +19,7 @@ JournalError
 └── AppendOutcomeUnknown   nobody can say whether the append was recorded; append the same events again
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -44,6 +46,17 @@ class UnreadableFile(JournalError):
 
 class StoreError(JournalError):
     """The database cannot be used as it is; the message says what to do."""
+
+
+class WeakDurability(StoreError):
+    """The database is set so that what was acknowledged could be lost."""
+
+    def __init__(self, journal: str, weaknesses: Sequence[str]) -> None:
+        super().__init__(
+            f"The journal at {journal} could lose what it has acknowledged: {'; '.join(weaknesses)}. "
+            "Set this right, or do without strictness."
+        )
+        self.weaknesses = tuple(weaknesses)
 
 
 class SchemaNotCurrent(StoreError):

@@ -38,14 +38,23 @@ class Journal:
         self.settings = settings or Settings()
 
     @classmethod
-    def open(cls, url: str, *, upgrade: bool = False, conductor: str | None = None, settings: Settings | None = None) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        upgrade: bool = False,
+        strict: bool = False,
+        conductor: str | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
         """Open the journal at an SQLAlchemy database URL, `sqlite:///path` for one. `upgrade` makes or upgrades its tables.
 
+        Settings of the database under which what was acknowledged could be lost are logged, or refused if `strict`.
         Raises StoreError, with the next step, where there is no journal or its tables are not this library's.
         """
         from journal.sql.store import open_store  # noqa: PLC0415 (SQLAlchemy is loaded only by those who need a database)
 
-        return cls(open_store(url, upgrade=upgrade), conductor=conductor, settings=settings)
+        return cls(open_store(url, upgrade=upgrade, strict=strict), conductor=conductor, settings=settings)
 
     @property
     def id(self) -> UUID:

@@ -12,6 +12,7 @@ from journal.codec import Document, from_document
 from journal.errors import Fenced, Malformed
 from journal.events import Event
 from journal.sql.append import Append
+from journal.sql.durability import check_durability
 from journal.sql.engine import Database, parsed
 from journal.sql.group import GroupCommit
 from journal.sql.heads import HEADS, as_head, head_of
@@ -24,10 +25,11 @@ PAGE: Final = 1000
 """Events read at once."""
 
 
-def open_store(url: str, *, upgrade: bool = False) -> "SqlStore":
+def open_store(url: str, *, upgrade: bool = False, strict: bool = False) -> "SqlStore":
     """Open the journal at a database URL; `upgrade` makes its tables or brings them up to date.
 
-    Raises StoreError, with the next step, if there is no journal there or it cannot be used.
+    Settings under which what was acknowledged could be lost are logged as warnings, or refused if `strict`. Raises
+    StoreError, with the next step, if there is no journal there or it cannot be used.
     """
     database = Database(parsed(url))
     database.backend.check_place(database.url, make=upgrade)
@@ -35,6 +37,7 @@ def open_store(url: str, *, upgrade: bool = False) -> "SqlStore":
         if upgrade:
             make_tables(database)
         check_current(database)
+        check_durability(database, strict=strict)
         return SqlStore(database)
     except BaseException:
         database.dispose()

@@ -17,7 +17,7 @@ from servers.proxy import CommitCutter, Cut
 from journal.sql.store import SqlStore, open_store
 from journal.verify import verify_stream
 
-ROUNDS = int(os.environ.get("PROVJOURNAL_ROUNDS", "40"))
+ROUNDS = int(os.environ.get("PROVJOURNAL_CUTS", "40"))
 """COMMITs, of which three in four are cut. `make durability` does more."""
 
 

@@ -49,6 +49,14 @@ class MariadbServer:
         """Start it, again if it was killed; a node of a cluster is ready once it has caught up."""
         self.process.start(self._answers, extra)
 
+    def kill(self) -> None:
+        """Kill it at once."""
+        self.process.kill()
+
+    def restart(self) -> None:
+        """Start it after it was killed."""
+        self.start()
+
     def close(self) -> None:
         """Stop it and remove its files."""
         self.process.stop()
@@ -56,14 +64,12 @@ class MariadbServer:
 
     def make_user(self) -> None:
         """Make the user of the tests."""
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("CREATE USER IF NOT EXISTS 'j'@'127.0.0.1' IDENTIFIED BY 'secret'")
-            cursor.execute("GRANT ALL ON *.* TO 'j'@'127.0.0.1'")
+        self.run("CREATE USER IF NOT EXISTS 'j'@'127.0.0.1' IDENTIFIED BY 'secret'")
+        self.run("GRANT ALL ON *.* TO 'j'@'127.0.0.1'")
 
     def make_database(self, name: str) -> str:
         """Make an empty database and return its URL."""
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE `{name}`")
+        self.run(f"CREATE DATABASE `{name}`")
         return self.url(name)
 
     def url(self, name: str) -> str:
@@ -73,6 +79,11 @@ class MariadbServer:
     def connect(self, database: str | None = None) -> "pymysql.Connection[Any]":
         """Return a connection of the superuser's."""
         return pymysql.connect(host="127.0.0.1", port=self.port, user="root", database=database, autocommit=True)
+
+    def run(self, statement: str) -> None:
+        """Run a statement of the superuser's."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
 
     def status(self, name: str) -> str:
         """Return a status variable."""

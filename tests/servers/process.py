@@ -8,7 +8,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 START_SECONDS = 60
 
@@ -43,8 +46,14 @@ class ServerProcess:
         self._end(signal.SIGINT if self.user == "postgres" else signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the server as a power cut would: with all its processes."""
-        self._end(signal.SIGKILL)
+        """Kill the server with all its processes."""
+        if self.process is not None:
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            self._end(signal.SIGKILL)
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+            psutil.wait_procs(children, timeout=START_SECONDS)
 
     def _end(self, how: signal.Signals) -> None:
         if self.process is not None:

@@ -1,9 +1,10 @@
 """The port that each database engine fills."""
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -39,6 +40,9 @@ class Backend(Protocol):
 
     def prepare(self, engine: Engine) -> None:
         """See to it that every connection has the settings on which the store's promises rest."""
+
+    def weaknesses(self, connection: Connection) -> Sequence[str]:
+        """Return what is set so that an acknowledged append could be lost, each with the setting and the right value."""
 
     def failure(self, error: DBAPIError) -> Failure:
         """Tell what an error of the driver means."""

@@ -1,8 +1,9 @@
 """MariaDB and Galera, through PyMySQL: the URL form that OpenStack's services use."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -26,6 +27,9 @@ _SETTINGS: Final = (
     "SET SESSION sql_mode = 'TRADITIONAL'",  # what does not fit is refused, never cut
     "SET SESSION wsrep_sync_wait = 1",  # on Galera a read waits for what other nodes have committed
 )
+
+_EXPECTED: Final = {"innodb_flush_log_at_trx_commit": "1", "innodb_doublewrite": "ON", "wsrep_sync_wait": "1"}
+"""Settings without which a crash loses what was acknowledged; the last is the connection's own, set above."""
 
 
 class Mariadb:
@@ -51,6 +55,18 @@ class Mariadb:
     def prepare(self, engine: Engine) -> None:
         """Have every connection be strict and read causally."""
         event.listen(engine, "connect", _prepare)
+
+    def weaknesses(self, connection: Connection) -> Sequence[str]:
+        """Look at what the server does at a commit, at the tables' engine and at causal reads on a cluster."""
+        rows = connection.execute(text("SHOW VARIABLES WHERE Variable_name IN :names"), {"names": tuple(_EXPECTED)})
+        found = [f"{name} is {value}, expected {_EXPECTED[name]}" for name, value in rows if value != _EXPECTED[name]]
+        engines = connection.execute(
+            text("SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE()")
+        )
+        return [
+            *found,
+            *(f"table {table} is kept by {engine}, expected InnoDB" for table, engine in engines if engine != "InnoDB"),
+        ]
 
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by the server's code."""

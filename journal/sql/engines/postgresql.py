@@ -1,8 +1,9 @@
 """PostgreSQL, through psycopg 3."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -17,6 +18,13 @@ _ABORTED: Final = ("40001", "40P01", "55P03", "57014", "25P03", "25006")
 """Serialization failure, deadlock, lock not available, cancelled, idle in transaction, read-only (a standby, for now)."""
 _LOST: Final = ("08", "57P")
 """Classes of connection failures, and of a server that shuts down or starts."""
+
+_EXPECTED: Final = {
+    "fsync": ("on",),
+    "full_page_writes": ("on",),
+    "synchronous_commit": ("on", "remote_apply", "remote_write", "local"),
+}
+"""Settings without which a crash loses what was acknowledged."""
 
 
 class Postgresql:
@@ -40,6 +48,11 @@ class Postgresql:
 
     def prepare(self, engine: Engine) -> None:
         """Nothing: the guard row is safe under every isolation level, and a commit is durable by default."""
+
+    def weaknesses(self, connection: Connection) -> Sequence[str]:
+        """Look at what the server does at a commit."""
+        settings = ((name, connection.exec_driver_sql(f"SHOW {name}").scalar_one(), good) for name, good in _EXPECTED.items())
+        return [f"{name} is {value}, expected {' or '.join(good)}" for name, value, good in settings if value not in good]
 
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by SQLSTATE; a server that is gone has none."""

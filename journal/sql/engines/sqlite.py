@@ -1,9 +1,11 @@
 """SQLite: a file, one writer at a time."""
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -19,6 +21,10 @@ _PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA recursive_triggers = ON",  # without it INSERT OR REPLACE passes the append-only triggers
 )
+NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ceph", "fuse.ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs"}
+)
+"""File systems without the locks and the shared memory that SQLite rests on."""
 _CONFLICTS: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
 
 
@@ -54,12 +60,33 @@ class Sqlite:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
 
+    def weaknesses(self, connection: Connection) -> Sequence[str]:
+        """Look at the file system and at the journal mode; what else matters is set on each connection."""
+        path = Path(connection.engine.url.database or "").resolve()
+        found = []
+        kind = file_system(path, [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)])
+        if kind in NETWORK_FILE_SYSTEMS:
+            found.append(
+                f"{path} lies on a network file system ({kind}), where SQLite's locks are not reliable; use a local disk"
+            )
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+        if mode != "wal":
+            found.append(f"journal_mode is {mode}, expected wal")
+        return found
+
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by SQLite's extended code. A trigger arrives as an IntegrityError, too."""
         name = getattr(error.orig, "sqlite_errorname", "")
         if name in _CONFLICTS:
             return Failure.CONFLICT
         return Failure.ABORTED if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) else Failure.FINAL
+
+
+def file_system(path: Path, mounts: Iterable[tuple[str, str]]) -> str:
+    """Return the type of the file system that a path lies on: that of the innermost mount, the last one where several are."""
+    holding = [(len(Path(point).parts), kind) for point, kind in mounts if path.is_relative_to(point)]
+    deepest = max((depth for depth, _ in holding), default=0)
+    return next((kind for depth, kind in reversed(holding) if depth == deepest), "")
 
 
 def _prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

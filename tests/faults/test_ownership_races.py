@@ -1,0 +1,98 @@
+"""Conductors that take one stream over at the same time, each through a node of its own: one of them wins each epoch."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from uuid import uuid4
+
+import pytest
+from builders import started
+from servers.mariadb import GaleraCluster, MariadbServer
+from servers.postgresql import PostgresqlServer
+
+from journal.clock import SystemClock
+from journal.errors import AppendRefused
+from journal.events import HoldPlaced
+from journal.sql.store import SqlStore, open_store
+from journal.store import Claim
+from journal.stream import Stream
+
+RACES = int(os.environ.get("PROVJOURNAL_RACES", "30"))
+"""Races on each engine. `make durability` runs more."""
+CONDUCTORS = 3
+
+
+@pytest.fixture
+def postgresql_urls(postgresql: PostgresqlServer) -> list[str]:
+    return [postgresql.make_database(f"j{uuid4().hex[:12]}")] * CONDUCTORS
+
+
+@pytest.fixture
+def mariadb_urls(mariadb: MariadbServer) -> list[str]:
+    return [mariadb.make_database(f"j{uuid4().hex[:12]}")] * CONDUCTORS
+
+
+@pytest.fixture
+def galera_urls(galera: GaleraCluster) -> list[str]:
+    name = f"j{uuid4().hex[:12]}"
+    galera.nodes[0].make_database(name)
+    return [node.url(name) for node in galera.nodes]
+
+
+@pytest.fixture
+def sqlite_urls(tmp_path: object) -> list[str]:
+    return [f"sqlite:///{tmp_path}/journal.db"] * CONDUCTORS
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "galera"])
+def stores(request: pytest.FixtureRequest) -> Iterator[list[SqlStore]]:
+    """Each conductor's own store."""
+    with ExitStack() as stack:
+        opened = [open_store(url, upgrade=True) for url in request.getfixturevalue(f"{request.param}_urls")]
+        for store in opened:
+            stack.callback(store.close)
+        yield opened
+
+
+class Conductor:
+    """Takes a stream over and, if it won, appends; all at the same moment as the others."""
+
+    def __init__(self, name: str, store: SqlStore, barrier: threading.Barrier) -> None:
+        self.name = name
+        self.store = store
+        self.barrier = barrier
+        self.took: list[int] = []
+
+    def run(self, stream_id: str) -> None:
+        clock = SystemClock()
+        stream = Stream.load(self.store, stream_id, clock)
+        self.barrier.wait()
+        try:
+            stream.take("raced", Claim(self.name, 0))  # a lease that has run out at once lets the next one try
+            self.took.append(stream.epoch)
+            stream.append(HoldPlaced(self.name, "mine"))
+        except AppendRefused:
+            pass
+
+
+def test_no_two_conductors_append_under_one_epoch(stores: list[SqlStore]) -> None:
+    barrier = threading.Barrier(CONDUCTORS)
+    conductors = [Conductor(f"conductor-{number}", store, barrier) for number, store in enumerate(stores)]
+    first = Stream.load(stores[0], "c-1", SystemClock())
+    first.append(started(), operation=uuid4())
+    for _ in range(RACES):
+        threads = [threading.Thread(target=conductor.run, args=("c-1",)) for conductor in conductors]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    took = [epoch for conductor in conductors for epoch in conductor.took]
+    assert len(took) == len(set(took)) >= RACES, "each epoch was taken by one conductor"
+    events = list(stores[-1].read("c-1"))
+    owners = {event.epoch: event.data.conductor for event in events if event.type == "ownership_taken"}
+    holds = [event for event in events if event.type == "hold_placed"]
+    assert [event.data.by for event in holds] == [owners[event.epoch] for event in holds], (
+        "only the owner of an epoch appends under it"
+    )
+    assert {epoch: conductor.name for conductor in conductors for epoch in conductor.took} == owners
