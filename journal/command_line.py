@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from journal.errors import AppendOutcomeUnknown, AppendRefused, JournalError
 from journal.journal import Journal
+from journal.redaction import redacted_text
 
 OK: Final = 0
 PROBLEM: Final = 1
@@ -103,10 +104,10 @@ class _Handled(Command):
         try:
             result = super().run(parsed_args)
         except CommandError as error:
-            ERRORS.print(f"provjournal: {error}", markup=False)
+            _print_error(error)
             return error.code
         except JournalError as error:
-            ERRORS.print(f"provjournal: {error}", markup=False)
+            _print_error(error)
             return PROBLEM if isinstance(error, AppendOutcomeUnknown | AppendRefused) else UNREADABLE
         return OK if result is None else int(result)
 
@@ -165,6 +166,11 @@ def say(message: str) -> None:
 def counted(count: int, noun: str) -> str:
     """Return a number of things as a person says it."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _print_error(error: Exception) -> None:
+    """Say what is wrong, without the secrets that a server's answer or a URL may hold."""
+    ERRORS.print(f"provjournal: {redacted_text(str(error))}", markup=False)
 
 
 def _add_journal_option(parser: argparse.ArgumentParser, dest: str) -> None:

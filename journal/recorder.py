@@ -37,6 +37,7 @@ from journal.events import (
     Start,
     StepOutcome,
 )
+from journal.redaction import redacted_text
 from journal.settings import Settings
 from journal.store import Claim
 from journal.stream import Stream
@@ -170,6 +171,6 @@ class Operation:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an exception as a reason for people, never empty and never too long."""
-    text = str(error)
+    """Return an exception as a reason for people, without secrets, never empty and never too long."""
+    text = redacted_text(str(error))
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:LONGEST_REASON]

@@ -9,6 +9,7 @@ from journal.clock import Clock
 from journal.codec import FIRST_HASH, from_document, to_document
 from journal.errors import Fenced, OutOfOrder, VersionConflict
 from journal.events import Data, DeletionRequested, Event, OperationStarted, OwnershipTaken
+from journal.redaction import redacted
 from journal.rules import StreamRules
 from journal.store import Claim, EventStore, chained
 
@@ -124,7 +125,7 @@ class Stream:
             raise Fenced(self.id, epoch, self.current_epoch, None if head is None else head.owner)
         now, previous = self._clock.now(), self._hash
         drafts = [
-            Event(self.id, version, self._new_id(), now, epoch, operation, item)
+            Event(self.id, version, self._new_id(), now, epoch, operation, redacted(item))
             for version, (item, operation) in enumerate(entries, start=self.version + 1)
         ]
         for draft in drafts:

@@ -12,6 +12,7 @@ from journal.errors import Fenced, JournalError
 from journal.events import ClusterStatus, ErrorDuring, ErrorRecorded, OperationKind
 from journal.journal import Journal
 from journal.recorder import Operation, reason_of
+from journal.redaction import RedactingFilter
 from journal.stream import Stream
 from projections.fold import fold
 from rollback.cloud import Cloud
@@ -20,6 +21,7 @@ from rollback.errors import RollbackError
 from rollback.observe import Progress
 
 LOG = logging.getLogger(__name__)
+LOG.addFilter(RedactingFilter())  # an exception's text can hold what a server or a plugin put there
 
 
 class ClusterRecord(Protocol):

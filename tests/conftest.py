@@ -1,21 +1,19 @@
 """What tests share for the whole run: one local cloud with a real Nova, and one real server of each database engine."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from servers.installed import installed
 from servers.mariadb import GaleraCluster, MariadbServer
 from servers.postgresql import PostgresqlServer
-from servers.process import ServerMissing
 
 from examples.cloud import local_cloud
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-Server = TypeVar("Server")
 
 
 @pytest.fixture(scope="session")
@@ -48,13 +46,3 @@ def galera() -> Iterator[GaleraCluster]:
     """A Galera cluster of three nodes."""
     with closing(installed(GaleraCluster)) as cluster:
         yield cluster
-
-
-def installed(make: Callable[[], Server]) -> Server:
-    """Make a server, or skip the test where it is not installed; CI leaves none out."""
-    try:
-        return make()
-    except ServerMissing as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"{missing} is not installed")

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 from builders import create_server
-from conftest import installed
 from contracts.store import begin, follow
+from servers.installed import installed
 from servers.mariadb import GaleraCluster, MariadbServer
 from servers.postgresql import PostgresqlServer
 
