@@ -8,6 +8,8 @@ import psycopg
 from servers.process import ServerMissing, ServerProcess, folder_of, free_ports, run_as
 
 USER = "postgres"
+SORTED_AS_PEOPLE_DO = ["--locale", "C", "--locale-provider", "icu", "--icu-locale", "en"]
+"""Not by bytes, as on most servers that people set up."""
 
 
 class PostgresqlServer:
@@ -23,23 +25,8 @@ class PostgresqlServer:
         self.folder = folder_of(USER, "postgresql")
         (self.port,) = free_ports(1)
         data = self.folder / "data"
-        run_as(
-            USER,
-            [
-                programs / "initdb",
-                "--pgdata",
-                data,
-                "--username",
-                USER,
-                "--auth",
-                "trust",
-                "--no-sync",
-                "--locale",
-                "C",
-                "--encoding",
-                "UTF8",
-            ],
-        )
+        options = ["--username", USER, "--auth", "trust", "--no-sync", "--encoding", "UTF8", *SORTED_AS_PEOPLE_DO]
+        run_as(USER, [programs / "initdb", "--pgdata", data, *options])
         settings = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
@@ -47,8 +34,8 @@ class PostgresqlServer:
             "max_connections": 200,
             "log_min_messages": "fatal",
         }
-        options = [f"--{name}={value}" for name, value in settings.items()]
-        self.process = ServerProcess(self.folder, [programs / "postgres", "-D", data, *options], USER)
+        set_to = [f"--{name}={value}" for name, value in settings.items()]
+        self.process = ServerProcess(self.folder, [programs / "postgres", "-D", data, *set_to], USER)
         self.start()
 
     def start(self) -> None:
