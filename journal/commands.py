@@ -22,7 +22,7 @@ from journal.command_line import (
     say,
     tracked,
 )
-from journal.errors import EventIdReused, UnknownStream
+from journal.errors import AppendRefused, EventIdReused, Malformed, OutOfOrder, UnknownStream
 from journal.events import Event
 from journal.files import read_file
 from journal.journal import Journal
@@ -63,7 +63,7 @@ class _Said(NeedsJournal, FreeCommand):
         """Add the cluster, who says it, and why."""
         parser = super().get_parser(prog_name)
         parser.add_argument("cluster", metavar="CLUSTER")
-        parser.add_argument("--by", metavar="NAME", default=getpass.getuser(), help="who says so (default: you)")
+        _add_by(parser)
         parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for whoever reads it later")
         return parser
 
@@ -164,12 +164,42 @@ class JournalVerify(NeedsJournal, FreeCommand):
         return PROBLEM if damages else OK
 
 
+class JournalRestored(NeedsJournal, FreeCommand):
+    """Hold every cluster. To be run after any restore: the journal may have lost history, and lacks VMs that exist."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add who says it, and why."""
+        parser = super().get_parser(prog_name)
+        _add_by(parser)
+        restored = "the journal was restored from a backup"
+        parser.add_argument(
+            "--reason", metavar="TEXT", default=restored, help=f"why, for whoever reads it later (default: {restored})"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Place a hold on each cluster, whatever the others are like."""
+        held, problems = 0, []
+        with self.opened(parsed_args) as journal:
+            heads = list(journal.store.heads())
+            for head in tracked(heads, "holding", len(heads)):
+                try:
+                    journal.hold(head.stream, by=parsed_args.by, reason=parsed_args.reason)
+                    held += 1
+                except (AppendRefused, Malformed, OutOfOrder) as error:
+                    problems.append(f"cluster {head.stream!r} could not be held: {error}")
+        for problem in problems:
+            say(problem)
+        say(f"{counted(held, 'cluster')} held: nothing is deleted in them until `provjournal release CLUSTER --reason …`")
+        return PROBLEM if problems else OK
+
+
 class JournalUpgrade(NeedsJournal, FreeCommand):
     """Make the journal's tables, or bring them up to date."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Upgrade."""
-        with Journal.open(self.journal_url(parsed_args), upgrade=True) as journal:
+        with Journal.open(self.journal_url(parsed_args), upgrade=True, strict=parsed_args.strict) as journal:
             say(f"the journal {journal.id} is up to date")
         return OK
 
@@ -178,6 +208,10 @@ def _row(event: Event) -> tuple[object, ...]:
     data = to_document(event)["data"]
     shown = msgspec.json.encode(data).decode()
     return event.stream, event.version, f"{event.recorded_at:%Y-%m-%d %H:%M:%S}", event.epoch, event.type, shown
+
+
+def _add_by(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", metavar="NAME", default=getpass.getuser(), help="who says so (default: you)")
 
 
 def number(text: str) -> int:

@@ -1,6 +1,7 @@
 """The command line as its users meet it: what it prints, its exit codes, and that bad input ends in one clear message."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from journal.command_line import main
+from journal.events import OperationKind
+from journal.journal import Journal
 
 GOLDEN = Path(__file__).parent / "golden"
 HISTORY = GOLDEN / "plans" / "scale-both-ways.jsonl"
@@ -43,6 +46,18 @@ def filled(run: Run) -> Run:
 def rows(output: str) -> list[dict[str, object]]:
     found: list[dict[str, object]] = json.loads(output)
     return found
+
+
+def test_after_a_restore_every_cluster_is_held(filled: Run) -> None:
+    with Journal.open(os.environ["PROVJOURNAL_URL"]) as journal:
+        journal.begin("c-2", OperationKind.CREATE, "RegionOne/5f0c4d")
+    code, _, err = filled("journal", "restored", "--by", "ops")
+    clusters = rows(filled("cluster", "list", "-f", "json")[1])
+    assert (code, len(clusters)) == (0, 2)
+    assert "2 clusters held" in err
+    holds = rows(filled("event", "list", "--type", "hold_placed", "-f", "json")[1])
+    assert {row["Cluster"] for row in holds} == {row["Cluster"] for row in clusters}
+    assert all("restored from a backup" in str(row["Data"]) for row in holds)
 
 
 def test_replay_shows_each_vm_with_verdict_action_reason_and_evidence(run: Run) -> None:

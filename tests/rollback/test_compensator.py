@@ -1,7 +1,8 @@
 """The compensator against a simulated cloud: what it deletes, what it keeps, what it refuses, and that it ends."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import attrs
 import pytest
 from simulated import SimulatedClock, SimulatedCloud
 
-from journal.errors import OwnerAlive
+from journal.errors import JournalRegressed, OwnerAlive
 from journal.events import (
     AdoptedServer,
     ClusterStatus,
@@ -26,6 +27,7 @@ from journal.events import (
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.recorder import Refused, Step
+from journal.sql.store import open_store
 from projections.fold import History, fold
 from rollback.cloud import FoundServer
 from rollback.compensator import preview, rollback_cluster
@@ -519,3 +521,26 @@ def test_every_compensated_operation_ends_once(world: World) -> None:
     head = world.journal.store.head(CLUSTER)
     assert head is not None
     assert head.owner is None
+
+
+def test_a_journal_restored_from_an_old_backup_deletes_nothing_and_says_what_it_lacks(tmp_path: Path) -> None:
+    world, file = World(SimulatedClock(datetime.now(UTC) - timedelta(seconds=300))), tmp_path / "journal.db"
+    url = f"sqlite:///{file}"
+    world.journal = Journal(open_store(url, upgrade=True), conductor="a", clock=world.clock)
+    world.active()
+    world.journal.store.close()
+    backup = file.read_bytes()
+    world.journal = Journal(open_store(url), conductor="a", clock=world.clock)
+    op = world.journal.begin(CLUSTER, OperationKind.SCALE, world.cloud.name)
+    with op.create_server("worker", "w9") as step:
+        step.created(world.cloud.create_server(step))
+    world.journal.store.close()
+    file.write_bytes(backup)
+    world.journal = Journal(open_store(url), conductor="a", clock=world.clock)
+    with pytest.raises(JournalRegressed, match="delete nothing"):
+        op.succeed()
+    world.journal.request_deletion(CLUSTER, by="user")
+    report = world.rollback()
+    assert (report.complete, sorted(world.cloud.servers)) == (False, ["vm-1", "vm-2", "vm-3"])
+    assert f"server vm-3 carries this cluster's mark with step {step.id}, which the journal does not have" in report.problems[0]
+    world.journal.store.close()
