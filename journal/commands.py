@@ -18,6 +18,7 @@ from journal.command_line import (
     FreeCommand,
     ListCommand,
     NeedsJournal,
+    ShowCommand,
     counted,
     say,
     tracked,
@@ -192,6 +193,32 @@ class JournalRestored(NeedsJournal, FreeCommand):
             say(problem)
         say(f"{counted(held, 'cluster')} held: nothing is deleted in them until `provjournal release CLUSTER --reason …`")
         return PROBLEM if problems else OK
+
+
+class JournalStats(NeedsJournal, ShowCommand):
+    """Show how much there is: clusters, events, what is unfinished and since when, and the size on disk."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        """Return the figures. No history is read for them."""
+        with self.opened(parsed_args) as journal:
+            clusters = events = operations = owned = 0
+            for head in journal.store.heads():
+                clusters += 1
+                events += head.version
+                operations += head.operation is not None
+                owned += head.owner_alive
+            begun = [step.recorded_at for step in journal.store.unfinished_steps()]
+            fields = {
+                "journal": str(journal.id),
+                "clusters": clusters,
+                "events": events,
+                "unfinished_operations": operations,
+                "unfinished_operations_with_a_live_owner": owned,
+                "unfinished_steps": len(begun),
+                "oldest_unfinished_step": f"{min(begun):%Y-%m-%dT%H:%M:%SZ}" if begun else None,
+                "size_bytes": journal.store.size_bytes(),
+            }
+        return tuple(fields), tuple(fields.values())
 
 
 class JournalUpgrade(NeedsJournal, FreeCommand):

@@ -113,10 +113,10 @@ class Journal:
         stream = Stream.load(self.store, cluster, self.clock)
         return stream.append_next(ServersAdopted(tuple(servers), cloud, by, reason))[0]
 
-    def refuse_live_owner(self, cluster: str) -> None:
-        """Raise OwnerAlive while another conductor's lease on the cluster lives."""
+    def refuse_live_owner(self, cluster: str, *, even_own: bool = False) -> None:
+        """Raise OwnerAlive while another conductor's lease on the cluster lives; `even_own`: or this one's."""
         head = self.store.head(cluster)
-        if head is not None and head.owner_alive and head.owner != self.conductor:
+        if head is not None and head.owner_alive and (even_own or head.owner != self.conductor):
             assert head.owner is not None
             assert head.lease_expires_at is not None
             raise OwnerAlive(cluster, head.owner, head.lease_expires_at)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import attrs
 
-from journal.codec import Document, to_document
+from journal.codec import Document, encode_line, to_document
 from journal.errors import EventIdReused, Fenced, JournalRegressed, OwnerAlive, VersionConflict
 from journal.events import Completion, Event, Intent, OperationFinished, OperationStarted
 from journal.store import Claim, Head, UnfinishedStep, unfinished_step
@@ -94,6 +94,11 @@ class MemoryStore:
         """Yield the unfinished steps of all streams."""
         with self._lock:
             return iter(sorted(self._unfinished.values(), key=lambda step: (step.stream, step.version)))
+
+    def size_bytes(self) -> int:
+        """Return how long all events are as JSON Lines."""
+        with self._lock:
+            return sum(len(encode_line(event)) for events in self._streams.values() for event in events)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -105,6 +105,9 @@ class EventStore(Protocol):
     def unfinished_steps(self) -> Iterator[UnfinishedStep]:
         """Yield the unfinished steps of all streams, by stream and version, without touching history."""
 
+    def size_bytes(self) -> int:
+        """Return how much room the journal takes, about."""
+
     def close(self) -> None:
         """Let go of files and connections."""
 

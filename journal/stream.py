@@ -72,12 +72,18 @@ class Stream:
                 self._admit(event)
             return new
 
-    def append(self, *data: Data, operation: UUID | None = None, claim: Claim | None = None) -> tuple[Event, ...]:
+    def append(
+        self, *data: Data, operation: UUID | None = None, claim: Claim | None = None, after: int | None = None
+    ) -> tuple[Event, ...]:
         """Append right after what has been read, under this writer's epoch, and return the events once they are durable.
 
-        Raises what `EventStore.append` raises, and Malformed or OutOfOrder for what cannot stand here.
+        `after`: the version that the decision to append rests on. If the stream has gone on since, be it by another
+        thread of this writer, VersionConflict is raised. Raises what `EventStore.append` raises, and Malformed or
+        OutOfOrder for what cannot stand here.
         """
         with self._lock:
+            if after is not None and self.version != after:
+                raise VersionConflict(self.id, after, self.version)
             return self._append([(item, operation) for item in data], self.epoch, claim)
 
     def append_next(self, *data: Data, operation: UUID | None = None, claim: Claim | None = None) -> tuple[Event, ...]:

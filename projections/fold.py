@@ -235,7 +235,7 @@ class History:
     deleted: int | None = None
     abandoned_deletion: int | None = None
     hold: HoldPlaced | None = None
-    last_hold_released: int | None = None
+    last_hold_placed: int | None = None
     errors: list[str] = attrs.field(factory=list)
 
     @property
@@ -300,9 +300,9 @@ class History:
                 self.errors.append(data.reason)
             case HoldPlaced():
                 self.hold = data
+                self.last_hold_placed = version
             case HoldReleased():
                 self.hold = None
-                self.last_hold_released = version
             case _:
                 assert_never(data)
         return self

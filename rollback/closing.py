@@ -50,6 +50,11 @@ def settled_steps(history: History) -> list[tuple[Step, Completion]]:
     return result
 
 
+def deletion_is_open(history: History, now: Plan) -> bool:
+    """Whether a user's deletion is carried out, but no operation has ended as Deleted yet."""
+    return history.deletion_asked is not None and now.is_settled and now.cluster_status is ClusterStatus.DELETED
+
+
 def end_of_delete(server: FoundServer | None) -> tuple[StepOutcome, str | None] | None:
     """Return how the delete of a server ended, by what the cloud shows of it; None while it has not."""
     if server is None:

@@ -35,9 +35,9 @@ from journal.journal import Journal
 from journal.stream import Stream
 from projections.fold import History, fold
 from projections.verdicts import Verdict
-from rollback.closing import end_of_delete, latest_doubt, outcome, settled_steps
+from rollback.closing import deletion_is_open, end_of_delete, latest_doubt, outcome, settled_steps
 from rollback.cloud import Cloud, DeleteAnswer
-from rollback.deletable import objection
+from rollback.deletable import lost_history, objection
 from rollback.errors import CloudError, CloudRefused
 from rollback.observe import Observation, Progress, check_cloud, is_news, observe
 from rollback.plan import Plan, plan
@@ -62,6 +62,8 @@ class Report:
     deleted: tuple[str, ...]
     problems: tuple[str, ...]
     """Why something is left to do; empty if the compensation is complete."""
+    is_open: bool
+    """Whether an operation is unfinished, or the plan has something to delete or in doubt."""
     reason: str
     """What went wrong in the operation that was compensated, for people."""
     changed: bool
@@ -70,7 +72,7 @@ class Report:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
-        return not self.problems
+        return not self.problems and not self.is_open
 
     @property
     def kept(self) -> tuple[Verdict, ...]:
@@ -118,11 +120,14 @@ def rollback_cluster(
 
 
 def await_owner(journal: Journal, cluster: str, *, wait: bool, progress: Progress = lambda _: None) -> None:
-    """Return once no other conductor's lease on the cluster lives. Raises OwnerAlive at once unless `wait`."""
+    """Return once no lease on the cluster lives. Raises OwnerAlive at once unless `wait`.
+
+    Not even one's own: another thread of this conductor may be at work.
+    """
     told = None
     while True:
         try:
-            return journal.refuse_live_owner(cluster)
+            return journal.refuse_live_owner(cluster, even_own=True)
         except OwnerAlive as error:
             if not wait:
                 raise
@@ -149,6 +154,8 @@ class _Compensation:
         self.attempts: Counter[str] = Counter()
         self.given_up: dict[str, str] = {}
         self.planned: Plan | None = None
+        self.decided_at = stream.version
+        """The version that the present plan rests on, and what this run has appended to it."""
         self._history = History()
 
     @property
@@ -182,26 +189,34 @@ class _Compensation:
     def run(self) -> Report:
         """Look, take the stream over if there is something to do, carry the plan out, end the operation."""
         observation = self.look()
-        draft = self.stream.draft(observation.event)
-        news = is_news(self.stream.events, draft)
-        if not self.owns and not news and not self._has_work(observation):
-            return self._report(plan(self.history))
-        try:
-            self._record(observation, news=news)
-            return self._settle(observation)
-        finally:
-            self.journal.store.release(self.stream.id, self.journal.conductor, epoch=self.stream.epoch)
+        for _ in range(MOST_ROUNDS):
+            self.stream.refresh()
+            self.problems = []
+            news = is_news(self.stream.events, self.stream.draft(observation.event))
+            if not self.owns and not news and not self._has_work(observation):
+                return self._report(plan(self.history))
+            try:
+                self._record(observation, news=news)
+            except VersionConflict:
+                continue
+            try:
+                return self._settle(observation)
+            finally:
+                self.journal.store.release(self.stream.id, self.journal.conductor, epoch=self.stream.epoch)
+        return self._outrun()
 
     def _has_work(self, observation: Observation) -> bool:
         """Whether there is anything to do or to record. If not, `problems` says why something is left all the same."""
         history = self.history
+        if lost_history(history, self.journal.id, observation.found) is not None:
+            return True
         if self._note_hold():
             return False
         if settled_steps(history):
             return True
         now = plan(history)
         if now.is_settled:
-            return history.unfinished is not None
+            return history.unfinished is not None or deletion_is_open(history, now)
         self.problems = self._obstacles(now, observation)
         if len(self.problems) < len(now.having(PlanAction.DELETE, PlanAction.FIND)):
             return True
@@ -225,22 +240,9 @@ class _Compensation:
             self.stream.append_next(*more, operation=operation, claim=self.journal.claim)
 
     def _hold_if_history_is_lost(self, observation: Observation) -> None:
-        """Place a hold if a server carries this cluster's mark with a step that the journal does not have."""
-        history = self.history
-        for server in observation.found.values():
-            marks = server.marks
-            if marks is None or marks.step_id is None or marks.step_id in history.creates:
-                continue
-            if not marks.says_journal(self.journal.id) or marks.cluster != self.stream.id:
-                continue
-            seen = history.servers[server.id].known if server.id in history.servers else history.version
-            if history.hold is None and (history.last_hold_released or 0) < seen:
-                reason = (
-                    f"the journal has lost history: server {server.id} carries this cluster's mark with step {marks.step_id}, "
-                    "which the journal does not have (was an old backup restored?)"
-                )
-                self._append(HoldPlaced(self.journal.conductor, reason))
-                return
+        reason = lost_history(self.history, self.journal.id, observation.found)
+        if reason is not None:
+            self._append(HoldPlaced(self.journal.conductor, reason))
 
     def _settle(self, observation: Observation) -> Report:
         """Carry the plan out, and make it anew whenever others appended meanwhile, until nothing is left or nothing helps."""
@@ -253,12 +255,16 @@ class _Compensation:
                 continue
             if done is not None:
                 return done
+        return self._outrun()
+
+    def _outrun(self) -> Report:
         self.problems.append("others kept appending to the cluster")
         return self._report(plan(self.history))
 
     def _round(self, observation: Observation) -> Report | None:
         """Do one round: a report once it is over, None if there is more to do."""
         self.problems = []
+        self.decided_at = self.history.version
         self._hold_if_history_is_lost(observation)
         self._close_doubts()
         history = self.history
@@ -271,15 +277,16 @@ class _Compensation:
             return self._finish(now)
         if self._delete_all(now, observation):
             return None
-        self.problems = self._obstacles(now, observation)
+        self.problems += _doubts(now)
         return self._incomplete(now)
 
     # ---- recording
 
     def _append(self, *data: Data, operation: UUID | None = None) -> None:
-        """Append right after what was read: whatever others appended meanwhile makes the plan stale."""
+        """Append right after what the plan rests on: whatever others appended meanwhile makes it stale."""
         owner = operation or (self.history.unfinished.id if self.history.unfinished else None)
-        self.stream.append(*data, operation=owner, claim=self.journal.claim)
+        stored = self.stream.append(*data, operation=owner, claim=self.journal.claim, after=self.decided_at)
+        self.decided_at = stored[-1].version
 
     def _record_plan(self, history: History, now: Plan) -> None:
         if now.differs_from(history.last_plan):
@@ -309,27 +316,25 @@ class _Compensation:
         try:
             for verdict in now.having(PlanAction.DELETE):
                 assert verdict.server_id is not None, "only a server can be deleted"
-                if self._obstacle(verdict, observation) is not None:
+                obstacle = self._obstacle(verdict, observation)
+                if obstacle is not None:
+                    self.problems.append(f"server {verdict.server_id}: {obstacle}")
                     continue
                 self._open_operation()
                 step = self._send_delete(verdict.server_id)
                 changed = True
                 if step is not None:
                     sent[verdict.server_id] = step
-        finally:
+        except Exception:
             self._await_gone(sent)
+            raise
+        self._await_gone(sent)
         return changed
 
     def _obstacles(self, now: Plan, observation: Observation) -> list[str]:
         """Return why what is left to do cannot be done, for each delete and each search that cannot."""
-        problems = []
-        for verdict in now.having(PlanAction.DELETE, PlanAction.FIND):
-            if verdict.action is PlanAction.FIND:
-                problem = "is still in doubt: the cloud could not be seen whole"
-                problems.append(f"create {verdict.step} of {verdict.name!r} {problem}")
-            elif (obstacle := self._obstacle(verdict, observation)) is not None:
-                problems.append(f"server {verdict.server_id}: {obstacle}")
-        return problems
+        obstacles = ((verdict, self._obstacle(verdict, observation)) for verdict in now.having(PlanAction.DELETE))
+        return [f"server {verdict.server_id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + _doubts(now)
 
     def _obstacle(self, verdict: Verdict, observation: Observation) -> str | None:
         """Return why a server cannot be deleted now, or None if it can."""
@@ -342,7 +347,8 @@ class _Compensation:
             try:
                 found = self.cloud.get(verdict.server_id)
             except CloudError as error:
-                return f"its marks cannot be read: {error}"
+                self.progress(f"the marks of {verdict.server_id} cannot be read: {error}")
+                return "its marks cannot be read"
         if found is None:
             return None
         return objection(self.history, self.journal.id, found, word_stands=verdict.is_operators_word)
@@ -405,11 +411,16 @@ class _Compensation:
     def _complete(self, step: UUID, outcome: StepOutcome, reason: str | None = None) -> None:
         """Complete a delete of this run: a fact, whatever others appended meanwhile."""
         operation = self.history.steps[step].operation.id
-        self.stream.append_next(Completion(step, outcome, reason=reason), operation=operation, claim=self.journal.claim)
+        completion = Completion(step, outcome, reason=reason)
+        stored = self.stream.append_next(completion, operation=operation, claim=self.journal.claim)
+        if stored[0].version == self.decided_at + 1:
+            self.decided_at = stored[-1].version
 
     # ---- ending
 
     def _finish(self, now: Plan) -> Report:
+        if self.history.unfinished is None and deletion_is_open(self.history, now):
+            self._open_operation()
         history = self.history
         operation = history.unfinished
         reason = self.reason or (history.errors[-1] if history.errors else "")
@@ -442,6 +453,15 @@ class _Compensation:
             cluster_status=ClusterStatus.ERROR if open_ else now.cluster_status,
             deleted=tuple(self.deleted),
             problems=tuple(self.problems),
+            is_open=open_,
             reason=self.reason or (history.errors[-1] if history.errors else ""),
             changed=self.stream.version > self.first_version,
         )
+
+
+def _doubts(now: Plan) -> list[str]:
+    """Return what is to find, as problems."""
+    return [
+        f"create {verdict.step} of {verdict.name!r} is still in doubt: the cloud could not be seen whole"
+        for verdict in now.having(PlanAction.FIND)
+    ]

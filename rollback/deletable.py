@@ -1,5 +1,6 @@
 """Whether a server may be deleted by what its marks say, read right before. The last check before every delete; pure."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from projections.fold import History, Server
@@ -23,10 +24,33 @@ def objection(history: History, journal: UUID, found: FoundServer, *, word_stand
     expected = Marks(journal, history.stream, _step(server))
     needed = {Agreement.BOTH, Agreement.ONE} if _told(server) else {Agreement.BOTH}
     agreed = agreement(found.marks, expected)
+    if server.adopted is not None and found.marks.step_id is not None and found.marks.step_id not in history.creates:
+        agreed = Agreement.CONTRADICTION  # it was made by a create of another cluster
     if agreed in needed or (agreed is not Agreement.CONTRADICTION and word_stands):
         return None
     advice = "mark it again" if agreed is Agreement.CONTRADICTION else "say of this server what it is, or mark it again"
     return f"{agreed.value}, so it is not certain that it belongs to this cluster; {advice}"
+
+
+def lost_history(history: History, journal: UUID, found: Mapping[str, FoundServer]) -> str | None:
+    """Return why a hold is to be placed: a server carries this cluster's mark with a step that the journal does not have.
+
+    None if there is no such server, or if a hold that was placed after it was first seen stands or was released:
+    then somebody looks, or has looked.
+    """
+    for server in found.values():
+        marks = server.marks
+        if marks is None or marks.step_id is None or marks.step_id in history.creates:
+            continue
+        if not marks.says_journal(journal) or marks.cluster != history.stream:
+            continue
+        seen = history.servers[server.id].known if server.id in history.servers else history.version
+        if (history.last_hold_placed or 0) <= seen:
+            return (
+                f"the journal has lost history: server {server.id} carries this cluster's mark with step {marks.step_id}, "
+                "which the journal does not have (was an old backup restored?)"
+            )
+    return None
 
 
 def _told(server: Server) -> bool:

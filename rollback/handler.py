@@ -110,9 +110,7 @@ def _fail(
         if record.exists():
             running.record_error(reason)
         else:
-            running.stream.request_deletion(
-                journal.conductor, "the conductor's record of the cluster is gone", operation=running.id
-            )
+            running.stream.request_deletion(journal.conductor, "the conductor's record of the cluster is gone")
         report = rollback_cluster(journal, cloud, running.cluster, owned=running.stream, reason=reason, progress=progress)
     except Fenced as fence:
         LOG.info("cluster %s: compensation ends quietly: %s", running.cluster, _why_fenced(running.stream, fence))

@@ -86,9 +86,11 @@ def _belongs(server: FoundServer, journal: UUID, history: History) -> bool:
     """
     if server.id in history.servers:
         return True
-    if server.marks is None or not server.marks.says_journal(journal):
+    if server.marks is None:
         return False
-    return server.marks.cluster == history.stream or server.marks.step_id in history.creates
+    if server.marks.step_id in history.creates:
+        return True  # users remove marks, but nobody else's create has this id
+    return server.marks.says_journal(journal) and server.marks.cluster == history.stream
 
 
 def _missing(history: History, found: Mapping[str, FoundServer]) -> list[str]:

@@ -48,6 +48,22 @@ def rows(output: str) -> list[dict[str, object]]:
     return found
 
 
+def test_stats_count_what_there_is(filled: Run) -> None:
+    code, out, _ = filled("journal", "stats", "-f", "json")
+    found = json.loads(out)
+    assert code == 0
+    assert found.pop("size_bytes") > 20_000
+    assert len(found.pop("journal")) == 36
+    assert found == {
+        "clusters": 1,
+        "events": 19,
+        "unfinished_operations": 1,
+        "unfinished_operations_with_a_live_owner": 0,
+        "unfinished_steps": 2,
+        "oldest_unfinished_step": "2026-11-23T10:00:16Z",
+    }
+
+
 def test_after_a_restore_every_cluster_is_held(filled: Run) -> None:
     with Journal.open(os.environ["PROVJOURNAL_URL"]) as journal:
         journal.begin("c-2", OperationKind.CREATE, "RegionOne/5f0c4d")

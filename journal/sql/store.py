@@ -116,6 +116,11 @@ class SqlStore:
         ordered = select(UNFINISHED_STEPS).order_by(UNFINISHED_STEPS.c.stream_id, UNFINISHED_STEPS.c.version)
         return map(_unfinished, self._database.rows(ordered))
 
+    def size_bytes(self) -> int:
+        """Return how much room tables and indexes take."""
+        ((size,),) = self._database.rows(self._database.backend.size())
+        return int(size)
+
     def close(self) -> None:
         """Close all connections."""
         self._database.dispose()

@@ -197,6 +197,10 @@ class StoreContract:
         follow(store, second, OperationFinished(OperationOutcome.FAILED, ClusterStatus.ERROR, "gave up"))
         assert list(store.unfinished_steps()) == []
 
+    def test_what_is_appended_takes_room(self, store: EventStore) -> None:
+        begin(store)
+        assert store.size_bytes() > 200
+
     def test_of_many_that_append_at_once_one_wins_each_version(self, store: EventStore) -> None:
         first = begin(store)
         outcomes: list[str] = []

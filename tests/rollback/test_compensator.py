@@ -10,12 +10,13 @@ import attrs
 import pytest
 from simulated import SimulatedClock, SimulatedCloud
 
-from journal.errors import JournalRegressed, OwnerAlive
+from journal.errors import JournalRegressed, OutOfOrder, OwnerAlive
 from journal.events import (
     AdoptedServer,
     ClusterStatus,
     DeleteServer,
     InventoryObserved,
+    ObservedServer,
     OperationFinished,
     OperationKind,
     OperationOutcome,
@@ -27,6 +28,7 @@ from journal.events import (
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.recorder import Refused, Step
+from journal.settings import Settings
 from journal.sql.store import open_store
 from projections.fold import History, fold
 from rollback.cloud import FoundServer
@@ -500,6 +502,212 @@ def test_a_sweep_that_meets_a_deletion_stays_open_until_everything_is_gone(world
     del world.cloud.servers[lost[1]]
     report = world.rollback()
     assert (report.complete, report.cluster_status, world.cloud.servers) == (True, ClusterStatus.DELETED, {})
+
+
+# What arrives while a rollback is under way
+
+
+def interposed(world: World, on: str, what: Callable[[], Any]) -> None:
+    """Have something happen right before the cloud deletes a server, once."""
+    delete, done = world.cloud.delete, []
+
+    def intercepted(server_id: str) -> Any:
+        if server_id == on and not done:
+            done.append(server_id)
+            what()
+        return delete(server_id)
+
+    world.cloud.delete = intercepted  # type: ignore[method-assign]  # as another process would
+
+
+def refuse() -> None:
+    raise CloudRefused("409")
+
+
+def test_a_hold_stops_what_is_left_even_if_the_delete_under_way_is_refused(world: World) -> None:
+    world.crashed_create(3)
+    interposed(world, "vm-1", lambda: [world.journal.hold(CLUSTER, by="ops", reason="stop"), refuse()])
+    report = world.rollback()
+    assert (report.complete, sorted(world.cloud.servers)) == (False, ["vm-1", "vm-2", "vm-3"])
+    assert "a hold stands, placed by ops: stop" in report.problems[0]
+
+
+def test_a_word_is_heeded_even_if_the_delete_under_way_found_nothing(world: World) -> None:
+    world.crashed_create(2)
+
+    def gone_and_told() -> None:
+        del world.cloud.servers["vm-1"]
+        world.journal.resolve(CLUSTER, "vm-2", Word.UNSAFE, by="ops", reason="data!")
+
+    interposed(world, "vm-1", gone_and_told)
+    world.rollback()
+    assert list(world.cloud.servers) == ["vm-2"]
+
+
+def test_a_thread_of_the_same_conductor_that_starts_a_server_is_heeded(world: World) -> None:
+    world.active()
+    op = world.journal.begin(CLUSTER, OperationKind.SCALE, world.cloud.name)
+    for number in (3, 4):
+        with op.create_server("worker", f"w{number}") as step:
+            step.created(world.cloud.create_server(step))
+
+    def start() -> None:
+        with op.start(["vm-4"]):
+            pass
+
+    interposed(world, "vm-3", start)
+    rollback_cluster(world.journal, world.cloud, CLUSTER, owned=op.stream)
+    assert "vm-4" in world.cloud.servers
+
+
+def test_a_hold_that_another_thread_has_read_already_is_heeded(world: World) -> None:
+    world.crashed_create(3)
+    stream = world.journal.stream(CLUSTER)
+
+    def hold() -> None:
+        world.other.hold(CLUSTER, by="ops", reason="stop")
+        stream.refresh()
+
+    interposed(world, "vm-1", hold)
+    rollback_cluster(world.journal, world.cloud, CLUSTER, owned=stream)
+    assert sorted(world.cloud.servers) == ["vm-2", "vm-3"]
+
+
+@pytest.mark.parametrize("server_is_there", [True, False])
+def test_what_is_appended_while_the_cloud_is_listed_is_read_before_anything_is_said(world: World, server_is_there: bool) -> None:
+    world.active()
+    world.rollback()
+    if not server_is_there:
+        world.cloud.servers.clear()
+    world.clock.later(10, lambda: world.journal.request_deletion(CLUSTER, by="user"))
+    report = world.rollback()
+    assert (report.complete, report.cluster_status, world.cloud.servers) == (True, ClusterStatus.DELETED, {})
+
+
+def test_a_hold_that_comes_while_the_cloud_is_listed_is_told(world: World) -> None:
+    world.active()
+    world.rollback()
+    world.clock.later(10, lambda: world.journal.hold(CLUSTER, by="ops", reason="stop"))
+    report = world.rollback()
+    assert (report.complete, len(report.problems)) == (False, 1)
+
+
+def test_a_word_that_comes_while_the_cloud_is_listed_does_not_end_the_rollback(world: World) -> None:
+    world.crashed_create(2)
+    world.clock.later(10, lambda: world.journal.resolve(CLUSTER, "vm-1", Word.UNSAFE, by="ops", reason="data"))
+    assert world.rollback().deleted == ("vm-2",)
+
+
+def test_a_living_lease_is_respected_even_if_it_is_ones_own(world: World) -> None:
+    op = world.journal.begin(CLUSTER, OperationKind.CREATE, world.cloud.name)
+    with op.create_server("worker", "w0") as step:
+        step.created(world.cloud.create_server(step))
+    with pytest.raises(OwnerAlive):
+        rollback_cluster(world.journal, world.cloud, CLUSTER)
+    assert list(world.cloud.servers) == ["vm-1"]
+
+
+def test_an_interrupt_is_not_kept_waiting_for_deletes(world: World) -> None:
+    world.crashed_create(2)
+    world.cloud.delete_seconds = 200
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    interposed(world, "vm-2", interrupt)
+    before = world.clock.now()
+    with pytest.raises(KeyboardInterrupt):
+        world.rollback()
+    assert (world.clock.now() - before).total_seconds() < 60
+
+
+# What is left is told
+
+
+def test_marks_that_could_not_be_read_leave_the_rollback_incomplete(world: World) -> None:
+    world.crashed_create(1)
+    world.cloud.fails["get"] = [CloudError("502")]
+    journal = Journal(world.journal.store, conductor="b", clock=world.clock, settings=Settings(settle_seconds=61))
+    report = rollback_cluster(journal, world.cloud, CLUSTER)
+    assert (report.complete, report.problems) == (False, ("server vm-1: its marks cannot be read",))
+    assert world.history.errors[-1] == report.problems[0]
+
+
+def test_errors_with_changing_texts_are_told_once_in_the_journal(world: World) -> None:
+    world.crashed_create(1)
+    journal = Journal(world.journal.store, conductor="b", clock=world.clock, settings=Settings(settle_seconds=61))
+    versions = []
+    for number in range(3):
+        world.cloud.fails["get"] = [CloudError(f"HTTP 500 (req-{number})")] * 5
+        assert not rollback_cluster(journal, world.cloud, CLUSTER).complete
+        versions.append(world.history.version)
+    assert versions[1:] == versions[:1] * 2
+
+
+def test_lost_history_is_told_even_while_another_hold_stands(world: World) -> None:
+    world.crashed_create()
+    world.cloud.land(Step(world.journal.id, CLUSTER, uuid4(), world.clock.now(), "forgotten"))
+    world.journal.hold(CLUSTER, by="ops", reason="maintenance")
+    assert "lost history" in world.rollback().problems[0]
+    world.clock.sleep(300)
+    world.journal.release(CLUSTER, by="ops", reason="looked")
+    assert world.rollback().complete
+
+
+def test_lost_history_holds_even_if_the_first_rollback_died_before_it_could(world: World) -> None:
+    world.active()
+    world.rollback()
+    world.cloud.land(Step(world.journal.id, CLUSTER, uuid4(), world.clock.now(), "forgotten"))
+    observed = InventoryObserved(
+        tuple(
+            ObservedServer(s.id, s.name, s.status, s.created_at, None if s.marks is None else s.marks.step_id)
+            for s in world.cloud.list_all()
+        ),
+        True,
+        world.history.version,
+        world.clock.now(),
+        world.cloud.name,
+    )
+    world.journal.stream(CLUSTER).append(observed)
+    assert not world.rollback().complete
+    assert world.history.hold is not None
+
+
+@pytest.mark.parametrize("left", ["metadata", "tag"])
+def test_a_server_with_half_of_its_marks_is_told_and_not_called_absent(world: World, left: str) -> None:
+    world.crashed_create(1, lost=True)
+    server = world.cloud.servers["vm-1"]
+    if left == "metadata":
+        server.tags.clear()
+        del server.metadata[JOURNAL_KEY]
+    else:
+        server.metadata.clear()
+        server.tags.pop(0)
+    report = world.rollback()
+    assert (report.complete, list(world.cloud.servers)) == (False, ["vm-1"])
+    assert report.problems[0].startswith("server vm-1: its marks are gone, or some of them")
+
+
+def test_a_deletion_with_nothing_left_to_delete_ends_too(world: World) -> None:
+    world.active()
+    world.cloud.servers.clear()
+    world.journal.request_deletion(CLUSTER, by="user")
+    assert world.rollback().cluster_status is ClusterStatus.DELETED
+    assert world.history.deleted is not None
+    with pytest.raises(OutOfOrder):
+        world.other.begin(CLUSTER, OperationKind.SCALE, world.cloud.name)
+    version = world.history.version
+    assert (world.rollback().complete, world.history.version) == (True, version)
+
+
+def test_a_server_of_another_cluster_that_was_adopted_by_mistake_is_not_deleted(world: World) -> None:
+    world.active()
+    world.cloud.servers["vm-1"].metadata.clear()
+    adopted = AdoptedServer("vm-1", "w0", "worker")
+    world.journal.adopt("c-2", [adopted], world.cloud.name, by="ops", reason="by mistake")
+    world.journal.request_deletion("c-2", by="user")
+    report = rollback_cluster(world.other, world.cloud, "c-2")
+    assert (report.complete, sorted(world.cloud.servers)) == (False, ["vm-1", "vm-2"])
 
 
 def test_observations_that_teach_nothing_are_not_appended(world: World) -> None:

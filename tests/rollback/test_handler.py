@@ -211,3 +211,14 @@ def test_a_stale_owner_is_refused_before_it_acts(world: World) -> None:
     with pytest.raises(Exception, match="is at epoch 2, now owned by b"), op.create_server("worker", "w"):
         entered = True
     assert not entered
+
+
+def test_a_deletion_is_recorded_even_if_another_conductor_has_ended_the_operation(world: World) -> None:
+    with world.running() as op:
+        world.add_server(op)
+        world.clock.sleep(300)
+        rollback_cluster(Journal(world.journal.store, conductor="b", clock=world.clock), world.cloud, "c-1")
+        world.there = False
+        raise RuntimeError("the plugin failed")
+    assert world.history.deleted is not None
+    assert world.statuses == []

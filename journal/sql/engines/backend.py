@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, TextClause
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -43,6 +43,9 @@ class Backend(Protocol):
 
     def weaknesses(self, connection: Connection) -> Sequence[str]:
         """Return what is set so that an acknowledged append could be lost, each with the setting and the right value."""
+
+    def size(self) -> TextClause:
+        """Return the query for the bytes that the journal's tables and indexes take on disk."""
 
     def failure(self, error: DBAPIError) -> Failure:
         """Tell what an error of the driver means."""

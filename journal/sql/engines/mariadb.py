@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, TextClause, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -67,6 +67,13 @@ class Mariadb:
             *found,
             *(f"table {table} is kept by {engine}, expected InnoDB" for table, engine in engines if engine != "InnoDB"),
         ]
+
+    def size(self) -> TextClause:
+        """Ask for what the server last counted."""
+        return text(
+            "SELECT CAST(coalesce(sum(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables "
+            "WHERE table_schema = DATABASE()"
+        )
 
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by the server's code."""

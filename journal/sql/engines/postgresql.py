@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -53,6 +53,13 @@ class Postgresql:
         """Look at what the server does at a commit."""
         settings = ((name, connection.exec_driver_sql(f"SHOW {name}").scalar_one(), good) for name, good in _EXPECTED.items())
         return [f"{name} is {value}, expected {' or '.join(good)}" for name, value, good in settings if value not in good]
+
+    def size(self) -> TextClause:
+        """Ask for all that belongs to the tables of the schema in use."""
+        return text(
+            "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "
+            "WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace"
+        )
 
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by SQLSTATE; a server that is gone has none."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, TextClause, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -73,6 +73,10 @@ class Sqlite:
         if mode != "wal":
             found.append(f"journal_mode is {mode}, expected wal")
         return found
+
+    def size(self) -> TextClause:
+        """Ask for the pages of the file; the write-ahead log comes on top until it is merged."""
+        return text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
 
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by SQLite's extended code. A trigger arrives as an IntegrityError, too."""
