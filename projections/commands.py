@@ -18,7 +18,7 @@ class ClusterList(NeedsJournal, ListCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Return the table of clusters."""
         with self.opened(parsed_args) as journal:
-            rows = [_cluster_row(head, fold(journal.store.read(head.stream))) for head in journal.store.heads()]
+            rows = [_cluster_row(head, fold(journal.stream(head.stream).events)) for head in journal.store.heads()]
         return ("Cluster", "Status", "Operation", "Unfinished steps", "Servers", "Owner", "Version"), rows
 
 
@@ -76,7 +76,7 @@ class StepList(NeedsJournal, ListCommand):
                 steps = (s for s in journal.store.unfinished_steps() if parsed_args.cluster in (None, s.stream))
                 return columns, [(s.stream, s.version, s.stage, s.action, s.subject, "unfinished", str(s.step)) for s in steps]
             streams = [parsed_args.cluster] if parsed_args.cluster else [head.stream for head in journal.store.heads()]
-            histories = [fold(journal.store.read(stream)) for stream in streams]
+            histories = [fold(journal.stream(stream).events) for stream in streams]
         return columns, [_step_row(history.stream, step) for history in histories for step in history.steps.values()]
 
 
@@ -84,7 +84,7 @@ def _read(journal: Journal, cluster: str) -> tuple[Head, History]:
     head = journal.store.head(cluster)
     if head is None:
         raise UnknownStream(cluster)
-    return head, fold(journal.store.read(cluster))
+    return head, fold(journal.stream(cluster).events)
 
 
 def _cluster_row(head: Head, history: History) -> tuple[object, ...]:

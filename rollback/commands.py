@@ -72,7 +72,7 @@ class PlanShow(NeedsJournal, ListCommand):
             head = journal.store.head(parsed_args.cluster)
             if head is None:
                 raise UnknownStream(parsed_args.cluster)
-            history = fold(journal.store.read(parsed_args.cluster))
+            history = fold(journal.stream(parsed_args.cluster).events)
         if history.unfinished is not None and head.owner_alive:
             say(
                 f"operation {history.unfinished.kind} is running, owned by {head.owner}; this is what would happen if it died now"

@@ -48,6 +48,17 @@ def rows(output: str) -> list[dict[str, object]]:
     return found
 
 
+@pytest.mark.parametrize("command", ["cluster list", "cluster show c-1", "step list", "plan show c-1"])
+def test_a_damaged_journal_is_not_interpreted(filled: Run, tmp_path: Path, command: str) -> None:
+    connection = sqlite3.connect(tmp_path / "journal.db")
+    connection.executescript("DROP TRIGGER events_refuse_DELETE; DELETE FROM events WHERE version = 7")
+    connection.close()
+    code, out, err = filled(*command.split())
+    assert (code, out) == (2, "")
+    assert "'c-1', version 8" in err
+    assert "run `provjournal journal verify`" in err
+
+
 def test_stats_count_what_there_is(filled: Run) -> None:
     code, out, _ = filled("journal", "stats", "-f", "json")
     found = json.loads(out)

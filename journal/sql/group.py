@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import attrs
-from sqlalchemy.exc import DBAPIError
 
 from journal.events import Event
 from journal.sql.append import Append
@@ -69,8 +68,8 @@ class GroupCommit:
         except BaseException as error:
             for waiting in batch:
                 waiting.append.may_be_recorded = committing
-            if not isinstance(error, DBAPIError):
-                raise
+            if not isinstance(error, Exception):
+                raise  # an interrupt is this thread's own; an error may be a neighbour's
         else:
             for waiting, hit in zip(batch, hits, strict=True):
                 waiting.hit = hit

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -27,12 +27,7 @@ EACH = 10
 """How many events each writer must append after a kill before the next."""
 
 
-class Server(Protocol):
-    """A server that can be killed and started again."""
-
-    def kill(self) -> None: ...
-    def restart(self) -> None: ...
-    def make_database(self, name: str) -> str: ...
+Server = PostgresqlServer | MariadbServer
 
 
 @pytest.fixture(params=[PostgresqlServer, MariadbServer], ids=["postgresql", "mariadb"])
@@ -100,8 +95,8 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(server: Server) 
         for _ in range(ROUNDS):
             for writer in writers:
                 writer.await_more(EACH)
-            server.kill()
-            server.restart()
+            server.process.kill()
+            server.start()
         for writer in writers:
             writer.await_more(EACH)
             writer.stop()
@@ -122,11 +117,11 @@ def test_nothing_acknowledged_is_lost_when_a_node_of_a_cluster_is_killed(galera:
             for writer in writers:
                 writer.await_more(EACH)
             node = galera.nodes[number % len(galera.nodes)]
-            node.kill()
+            node.process.kill()
             for other, writer in zip(galera.nodes, writers, strict=True):
                 if other is not node:
                     writer.await_more(EACH)
-            node.restart()
+            node.start()
         for writer in writers:
             writer.await_more(EACH)
             writer.stop()

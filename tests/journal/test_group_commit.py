@@ -54,7 +54,7 @@ def at_once(path: Path, store: SqlStore, appends: list[Callable[[], object]]) ->
     def run(number: int) -> None:
         try:
             outcomes[number] = appends[number]()
-        except AppendRefused as error:
+        except (AppendRefused, OverflowError) as error:
             outcomes[number] = error
 
     locker = sqlite3.connect(path, isolation_level=None)
@@ -109,3 +109,14 @@ def test_one_that_breaks_the_transaction_does_not_fail_its_neighbours(path: Path
     outcomes = at_once(path, store, appends)
     assert [type(outcome) for outcome in outcomes] == [EventIdReused if number == 3 else tuple for number in range(THREADS)]
     assert [head.version for head in store.heads()] == [1] + [1 if number == 3 else 2 for number in range(THREADS)]
+
+
+def test_one_that_the_driver_cannot_even_send_does_not_fail_its_neighbours(path: Path, store: SqlStore) -> None:
+    begun = [begin(store, f"s-{number}") for number in range(THREADS)]
+    (last,) = begun[3]
+    assert last.hash is not None
+    (new,) = events(create_server(), stream="s-3", after=1, operation=last.operation, previous=last.hash)
+    appends = [appending(store, before) for before in begun]
+    appends[3] = partial(store.append, [attrs.evolve(new, epoch=2**63)], previous_hash=last.hash, expected_epoch=1)
+    outcomes = at_once(path, store, appends)
+    assert [type(outcome) for outcome in outcomes] == [OverflowError if number == 3 else tuple for number in range(THREADS)]

@@ -49,14 +49,6 @@ class MariadbServer:
         """Start it, again if it was killed; a node of a cluster is ready once it has caught up."""
         self.process.start(self._answers, extra)
 
-    def kill(self) -> None:
-        """Kill it at once."""
-        self.process.kill()
-
-    def restart(self) -> None:
-        """Start it after it was killed."""
-        self.start()
-
     def close(self) -> None:
         """Stop it and remove its files."""
         self.process.stop()

@@ -42,14 +42,6 @@ class PostgresqlServer:
         """Start it, again if it was killed."""
         self.process.start(self._answers)
 
-    def kill(self) -> None:
-        """Kill it at once."""
-        self.process.kill()
-
-    def restart(self) -> None:
-        """Start it after it was killed."""
-        self.start()
-
     def close(self) -> None:
         """Stop it and remove its files."""
         self.process.stop()
