@@ -14,6 +14,7 @@ JournalError
 │   ├── VersionConflict    somebody else appended first
 │   ├── Fenced             somebody else took the stream over, or a user asked for its deletion
 │   ├── OwnerAlive         the lease of the stream's owner has not run out
+│   ├── StreamArchived     its events were moved to a file
 │   ├── EventIdReused      this event id already stands for something else
 │   └── JournalRegressed   the database has lost history
 └── AppendOutcomeUnknown   nobody can say whether the append was recorded; append the same events again
@@ -118,6 +119,18 @@ class OwnerAlive(AppendRefused):
         self.stream = stream
         self.owner = owner
         self.lease_expires_at = lease_expires_at
+
+
+class StreamArchived(AppendRefused):
+    """The stream's events were moved to a file."""
+
+    def __init__(self, stream: str, archive: str) -> None:
+        super().__init__(
+            f"Cluster {stream!r} is archived in {archive}. `provjournal journal import FILE` brings it back from there; "
+            "a new cluster needs another name."
+        )
+        self.stream = stream
+        self.archive = archive
 
 
 class EventIdReused(AppendRefused):

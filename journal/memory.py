@@ -4,14 +4,14 @@ It forgets everything when its process ends.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import attrs
 
 from journal.codec import Document, encode_line, to_document
-from journal.errors import EventIdReused, Fenced, JournalRegressed, OwnerAlive, VersionConflict
+from journal.errors import EventIdReused, Fenced, JournalRegressed, OwnerAlive, StreamArchived, VersionConflict
 from journal.events import Completion, Event, Intent, OperationFinished, OperationStarted
 from journal.store import Claim, Head, UnfinishedStep, unfinished_step
 
@@ -75,11 +75,46 @@ class MemoryStore:
             head = self._heads.get(stream)
             return None if head is None else attrs.evolve(head, read_at=self._now())
 
-    def heads(self) -> Iterator[Head]:
-        """Yield the guard rows of all streams."""
+    def heads(self, *, changed_since: datetime | None = None) -> Iterator[Head]:
+        """Yield the guard rows of all streams that are not archived, or of those changed since a time."""
+        there = [head for head in self._all_heads() if head.archived_to is None]
+        return (head for head in there if changed_since is None or head.changed_at >= changed_since)
+
+    def archived(self) -> Iterator[Head]:
+        """Yield the guard rows of the archived streams."""
+        return (head for head in self._all_heads() if head.archived_to is not None)
+
+    def archive(self, head: Head, to: str) -> None:
+        """Remove the events of a finished stream."""
+        with self._lock:
+            now = self._heads[head.stream]
+            if now.archived_to is not None and now.archived_to != to:
+                raise StreamArchived(head.stream, now.archived_to)
+            self._refuse_owner(self.head(head.stream))
+            if (now.version, now.hash, now.operation) != (head.version, head.hash, None):
+                raise VersionConflict(head.stream, head.version, now.version)
+            self._heads[head.stream] = attrs.evolve(now, archived_to=to, owner=None, lease_expires_at=None)
+            for event in self._streams.pop(head.stream, []):
+                del self._by_id[event.id]
+
+    def restore(self, stream: str, read: Callable[[], Iterable[Event]]) -> None:
+        """Put the events of an archived stream back."""
+        with self._lock:
+            head = self._heads[stream]
+            if head.archived_to is None:
+                return
+            events = list(read())
+            version, hash_ = (events[-1].version, events[-1].hash) if events else (0, None)
+            if (head.version, head.hash) != (version, hash_):
+                raise JournalRegressed(stream, head.version, version)
+            self._heads[stream] = attrs.evolve(head, archived_to=None, changed_at=self._now())
+            self._streams[stream] = events
+            self._by_id |= {event.id: event for event in events}
+
+    def _all_heads(self) -> list[Head]:
         with self._lock:
             now = self._now()
-            return iter([attrs.evolve(self._heads[stream], read_at=now) for stream in sorted(self._heads)])
+            return [attrs.evolve(self._heads[stream], read_at=now) for stream in sorted(self._heads)]
 
     def read(self, stream: str, *, after: int = 0) -> Iterator[Event]:
         """Yield the events of a stream."""
@@ -118,6 +153,8 @@ class MemoryStore:
             if expected:
                 raise JournalRegressed(stream, expected, 0)
             return
+        if head.archived_to is not None:
+            raise StreamArchived(stream, head.archived_to)
         if head.epoch > expected_epoch:
             raise Fenced(stream, expected_epoch, head.epoch, head.owner)
         if head.version < expected or head.epoch < expected_epoch:
@@ -126,10 +163,14 @@ class MemoryStore:
             raise VersionConflict(stream, expected, head.version)
         if head.hash != previous_hash:
             raise JournalRegressed(stream, expected, head.version)
-        if claim is not None and head.owner_alive and head.owner != claim.owner:
+        if claim is not None and head.owner != claim.owner:
+            self._refuse_owner(head)
+
+    def _refuse_owner(self, head: Head | None) -> None:
+        if head is not None and head.owner_alive:
             assert head.owner is not None
             assert head.lease_expires_at is not None
-            raise OwnerAlive(stream, head.owner, head.lease_expires_at)
+            raise OwnerAlive(head.stream, head.owner, head.lease_expires_at)
 
     def _next_head(self, events: Sequence[Event], claim: Claim | None) -> Head:
         last, now = events[-1], self._now()
@@ -144,7 +185,7 @@ class MemoryStore:
                 operation = event.operation
             elif isinstance(event.data, OperationFinished):
                 operation = None
-        return Head(last.stream, last.version, last.hash, last.epoch, owner, expires, operation, now)
+        return Head(last.stream, last.version, last.hash, last.epoch, owner, expires, operation, now, None, now)
 
     def _index(self, event: Event) -> None:
         match event.data:

@@ -4,7 +4,7 @@ One row a stream, the guard row, carries version, last hash, epoch and owner. An
 and inserts the events in one transaction, which gives order, fencing and conflict detection with one mechanism.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -27,6 +27,10 @@ class Head:
     lease_expires_at: datetime | None
     operation: UUID | None
     """The unfinished operation, if any: where a delete took another over, the delete."""
+    changed_at: datetime
+    """When it was last appended to."""
+    archived_to: str | None
+    """The file that its events were moved to, if they are not in the journal any more."""
     read_at: datetime
 
     @property
@@ -90,8 +94,14 @@ class EventStore(Protocol):
     def head(self, stream: str) -> Head | None:
         """Return the guard row of a stream, or None if there is no such stream."""
 
-    def heads(self) -> Iterator[Head]:
-        """Yield the guard rows of all streams, by stream id."""
+    def heads(self, *, changed_since: datetime | None = None) -> Iterator[Head]:
+        """Yield the guard rows of all streams that are not archived, by stream id; only those changed since a time, if given.
+
+        That is the time at which an append was made, by the store's clock. It may be durable, and be seen, later.
+        """
+
+    def archived(self) -> Iterator[Head]:
+        """Yield the guard rows of the archived streams, by stream id."""
 
     def read(self, stream: str, *, after: int = 0) -> Iterator[Event]:
         """Yield the events of a stream with versions above `after`, in order; none if there is no such stream.
@@ -101,6 +111,21 @@ class EventStore(Protocol):
 
     def documents(self, stream: str) -> Iterator[Document]:
         """Yield the events of a stream as they are stored, with their hashes and without upcasting: for verification."""
+
+    def archive(self, head: Head, to: str) -> None:
+        """Remove the events of a stream without an owner and without an unfinished operation, as it is at `head`.
+
+        `to` says where they are kept from here on. The guard row stays and refuses appends. Doing it again after a
+        crash goes on where it stopped. Raises VersionConflict or OwnerAlive if the stream has changed, StreamArchived
+        if it is archived elsewhere.
+        """
+
+    def restore(self, stream: str, read: Callable[[], Iterable[Event]]) -> None:
+        """Put all events of an archived stream back, in one transaction. Does nothing if it is not archived (any more).
+
+        `read` returns them from the first on, each time it is called. Raises JournalRegressed if they do not end as the
+        guard row says.
+        """
 
     def unfinished_steps(self) -> Iterator[UnfinishedStep]:
         """Yield the unfinished steps of all streams, by stream and version, without touching history."""

@@ -1,9 +1,11 @@
 """What tests share for the whole run: one local cloud with a real Nova, and one real server of each database engine."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from servers.installed import installed
@@ -11,9 +13,6 @@ from servers.mariadb import GaleraCluster, MariadbServer
 from servers.postgresql import PostgresqlServer
 
 from examples.cloud import local_cloud
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +45,20 @@ def galera() -> Iterator[GaleraCluster]:
     """A Galera cluster of three nodes."""
     with closing(installed(GaleraCluster)) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], list[str]]:
+    """Makes an empty database on the engine that it is told, and returns a URL for each of its nodes."""
+
+    def make(engine: str) -> list[str]:
+        name = f"j{uuid4().hex[:12]}"
+        if engine == "sqlite":
+            return [f"sqlite:///{tmp_path}/{name}.db"]
+        server = request.getfixturevalue(engine)
+        if engine == "galera":
+            server.nodes[0].make_database(name)
+            return [node.url(name) for node in server.nodes]
+        return [server.make_database(name)]
+
+    return make

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import attrs
 import msgspec
-from sqlalchemy import Connection, Double, Insert, Update, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Double, Insert, Update, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from tenacity import RetryError
 
@@ -22,6 +22,7 @@ from journal.errors import (
     JournalRegressed,
     OwnerAlive,
     StoreUnavailable,
+    StreamArchived,
     VersionConflict,
 )
 from journal.events import Completion, Event, Intent, OperationFinished, OperationStarted
@@ -106,7 +107,7 @@ class Append:
         return connection.execute(statement, {**values, **expected, "stream": first.stream}).rowcount == 1
 
     def _insert(self, connection: Connection) -> None:
-        connection.execute(_INSERT_EVENTS, [_event_row(event) for event in self.events])
+        connection.execute(_INSERT_EVENTS, [event_row(event) for event in self.events])
         for event in self.events:
             match event.data:
                 case Completion(step=step):
@@ -130,6 +131,8 @@ class Append:
         if len(hashes) == len(self.events):
             return tuple(self.events)
         head = head_of(self.database, first.stream)
+        if head is not None and head.archived_to is not None:
+            raise StreamArchived(first.stream, head.archived_to)
         if head is None or head.epoch < self.expected_epoch:
             raise JournalRegressed(first.stream, expected, 0 if head is None else head.version)
         if head.epoch > self.expected_epoch and expected:
@@ -158,6 +161,11 @@ Takes = Literal["claim", "release"] | None
 """What an append does to ownership."""
 
 
+def is_free() -> ColumnElement[bool]:
+    """Return the condition that a guard row has no owner whose lease lives."""
+    return or_(STREAMS.c.owner.is_(None), STREAMS.c.lease_expires_at <= DatabaseNow())
+
+
 @cache
 def _swapped(takes: Takes, *, sets_operation: bool) -> Update:
     """Return the compare-and-swap of a guard row."""
@@ -166,10 +174,10 @@ def _swapped(takes: Takes, *, sets_operation: bool) -> Update:
         & (STREAMS.c.version == bindparam("before"))
         & (STREAMS.c.epoch == bindparam("epoch_before"))
         & (STREAMS.c.head_hash == bindparam("hash_before"))
+        & STREAMS.c.archived_to.is_(None)
     )
     if takes == "claim":
-        free = or_(STREAMS.c.owner.is_(None), STREAMS.c.owner == bindparam("owner"), STREAMS.c.lease_expires_at <= DatabaseNow())
-        guard &= free
+        guard &= is_free() | (STREAMS.c.owner == bindparam("owner"))
     values = _values(takes) | ({"operation": bindparam("operation")} if sets_operation else {})
     return update(STREAMS).where(guard).values(values)
 
@@ -182,6 +190,7 @@ def _new_stream(takes: Takes) -> Insert:
 
 def _values(takes: Takes) -> dict[str, Any]:
     values: dict[str, Any] = {name: bindparam(name) for name in ("version", "head_hash", "epoch")}
+    values["changed_at"] = DatabaseNow()
     if takes == "claim":
         values |= {"owner": bindparam("owner"), "lease_expires_at": DatabaseNow() + bindparam("lease_seconds", type_=Double)}
     elif takes == "release":
@@ -189,7 +198,8 @@ def _values(takes: Takes) -> dict[str, Any]:
     return values
 
 
-def _event_row(event: Event) -> dict[str, Any]:
+def event_row(event: Event) -> dict[str, Any]:
+    """Return the row of a chained event."""
     document = to_document(event)
     data = msgspec.json.encode(document["data"]).decode()
     row = {key: document[key] for key in ("version", "type", "schema", "recorded_at", "epoch", "operation", "hash")}

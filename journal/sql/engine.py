@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Engine, Executable, Row, Update, create_engine
+from sqlalchemy import Connection, Engine, Executable, Row, UpdateBase, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -64,14 +64,18 @@ class Database:
 
         return self._again(ask)
 
-    def change(self, statement: Update) -> int:
-        """Run an update that may safely run twice, and return how many rows it hit. Raises StoreUnavailable."""
+    def change(self, statement: UpdateBase) -> int:
+        """Run a change that may safely run twice, and return how many rows it hit. Raises StoreUnavailable."""
+        return self.transact(lambda connection: connection.execute(statement).rowcount)
 
-        def ask() -> int:
+    def transact(self, do: Callable[[Connection], Result]) -> Result:
+        """Do in one transaction what may safely be done twice. Raises StoreUnavailable."""
+
+        def attempt() -> Result:
             with self.engine.begin() as connection:
-                return connection.execute(statement).rowcount
+                return do(connection)
 
-        return self._again(ask)
+        return self._again(attempt)
 
     def retrying(self) -> Retrying:
         """Return the retries of everything here: while it is Away, with jitter, for a bounded time."""
@@ -85,7 +89,7 @@ class Database:
         """Return the error that a person can act on."""
         return StoreUnavailable(f"The journal at {self.shown} cannot be used: {error.orig}")
 
-    def dispose(self) -> None:
+    def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 

@@ -31,5 +31,7 @@ def as_head(row: Row[Any]) -> Head:
         owner=row.owner,
         lease_expires_at=None if row.lease_expires_at is None else datetime.fromtimestamp(row.lease_expires_at, UTC),
         operation=None if row.operation is None else UUID(row.operation),
+        changed_at=datetime.fromtimestamp(row.changed_at, UTC),
+        archived_to=row.archived_to,
         read_at=datetime.fromtimestamp(row.read_at, UTC),
     )

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -35,8 +36,15 @@ METADATA = MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "uq": "uq_%(table_name)s_%(column_0_name)s", "ix": "ix_%(column_0_label)s"}
 )
 
-JOURNAL = Table("journal", METADATA, Column("id", String(36), primary_key=True), **COLLATIONS)
-"""One row: the journal's id, made with the schema."""
+JOURNAL = Table(
+    "journal",
+    METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("single", SmallInteger, nullable=False, server_default="1"),
+    UniqueConstraint("single"),
+    **COLLATIONS,
+)
+"""One row, and never two: the journal's id, made with the schema."""
 
 STREAMS = Table(
     "streams",
@@ -48,9 +56,12 @@ STREAMS = Table(
     Column("owner", String(255)),
     Column("lease_expires_at", Double),
     Column("operation", String(36)),
+    Column("changed_at", Double, nullable=False, server_default="0"),
+    Column("archived_to", LONG),
+    Index("ix_streams_changed_at", "changed_at"),
     **COLLATIONS,
 )
-"""The guard row of each stream."""
+"""The guard row of each stream. It stays when the stream's events are archived, so that its name is never used again."""
 
 EVENTS = Table(
     "events",
@@ -87,6 +98,19 @@ UNFINISHED_STEPS = Table(
     **COLLATIONS,
 )
 """The index of unfinished steps, changed in the transaction of each append."""
+
+
+SNAPSHOTS = Table(
+    "snapshots",
+    METADATA,
+    Column("stream_id", NAME, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("made_by", String(64), nullable=False),
+    Column("data", LONG, nullable=False),
+    **COLLATIONS,
+)
+"""What opening a stream would work out again; the last one of each stream."""
 
 
 class DatabaseNow(FunctionElement[float]):

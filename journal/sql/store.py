@@ -1,17 +1,18 @@
 """The SQL store: streams in a database that any SQL client can read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, Select, select, update
 
 from journal.codec import Document, from_document
 from journal.errors import Fenced, Malformed
 from journal.events import Event
 from journal.sql.append import Append
+from journal.sql.archive import archive, restore
 from journal.sql.durability import check_durability
 from journal.sql.engine import Database, parsed
 from journal.sql.group import GroupCommit
@@ -40,7 +41,7 @@ def open_store(url: str, *, upgrade: bool = False, strict: bool = False) -> "Sql
         check_durability(database, strict=strict)
         return SqlStore(database)
     except BaseException:
-        database.dispose()
+        database.close()
         raise
 
 
@@ -86,11 +87,27 @@ class SqlStore:
         """Return the guard row of a stream."""
         return head_of(self._database, stream)
 
-    def heads(self) -> Iterator[Head]:
-        """Yield the guard rows of all streams."""
+    def heads(self, *, changed_since: datetime | None = None) -> Iterator[Head]:
+        """Yield the guard rows of all streams that are not archived, or of those changed since a time."""
+        there = HEADS.where(STREAMS.c.archived_to.is_(None))
+        return self._heads(there if changed_since is None else there.where(STREAMS.c.changed_at >= changed_since.timestamp()))
+
+    def archived(self) -> Iterator[Head]:
+        """Yield the guard rows of the archived streams."""
+        return self._heads(HEADS.where(STREAMS.c.archived_to.is_not(None)))
+
+    def archive(self, head: Head, to: str) -> None:
+        """Remove the events of a finished stream."""
+        archive(self._database, head, to)
+
+    def restore(self, stream: str, read: Callable[[], Iterable[Event]]) -> None:
+        """Put the events of an archived stream back."""
+        restore(self._database, stream, read)
+
+    def _heads(self, wanted: Select[Any]) -> Iterator[Head]:
         last = ""
         while True:
-            page = HEADS.where(STREAMS.c.stream_id > last).order_by(STREAMS.c.stream_id).limit(PAGE)
+            page = wanted.where(STREAMS.c.stream_id > last).order_by(STREAMS.c.stream_id).limit(PAGE)
             rows = self._database.rows(page)
             if not rows:
                 return
@@ -123,7 +140,7 @@ class SqlStore:
 
     def close(self) -> None:
         """Close all connections."""
-        self._database.dispose()
+        self._database.close()
 
     # ---- reading
 

@@ -1,54 +1,100 @@
 """Making the tables, bringing them up to date, and refusing to work on others."""
 
+import threading
+from collections.abc import Callable
+from typing import Final
+
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from journal.errors import SchemaNotCurrent, StoreUnavailable
 from journal.sql.engine import Database
 from journal.sql.engines.backend import READS
 
+ATTEMPTS: Final = 5
+"""How often an upgrade is tried: another conductor may upgrade at the same time, and readers may be in the way."""
 
-def upgrade(database: Database) -> None:
-    """Make the journal's tables, or bring them up to date. Raises StoreError if that cannot be done."""
-    config = _config()
-    try:
-        with database.engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except CommandError as error:
-        raise SchemaNotCurrent(_newer(database)) from error
-    except DBAPIError as error:
-        msg = f"The journal at {database.shown} cannot be upgraded: {error.orig}"
-        raise StoreUnavailable(msg) from error
+_ALEMBIC: Final = threading.Lock()
+"""Alembic keeps the migration that runs in variables of its modules: one at a time in a process."""
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Make the journal's tables, or bring them up to date, or to a revision.
+
+    Safe to run on every conductor at once, and again after a crash. Raises StoreError if it cannot be done.
+    """
+    _refuse_newer(database, _revision(database))
+    _migrate(database, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(database: Database, revision: str) -> None:
+    """Take the tables back to an older revision, for an older version of this library.
+
+    Raises StoreError if it cannot be done, or if something would be lost.
+    """
+    _refuse_newer(database, _revision(database))
+    _migrate(database, lambda config: command.downgrade(config, revision))
 
 
 def check_current(database: Database) -> None:
     """Raise SchemaNotCurrent, with the next step, unless the tables are this library's."""
-    script = ScriptDirectory.from_config(_config())
-    try:
-        with database.engine.connect().execution_options(**{READS: True}) as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-    except DBAPIError as error:
-        msg = f"The journal at {database.shown} cannot be read: {error.orig}"
-        raise StoreUnavailable(msg) from error
-    if found == script.get_current_head():
+    found = _revision(database)
+    if found == _scripts().get_current_head():
         return
-    known = {revision.revision for revision in script.walk_revisions()}
     if found is None:
         msg = f"There is no journal in {database.shown}. Make it with `provjournal journal upgrade`."
         raise SchemaNotCurrent(msg)
-    if found in known:
-        msg = f"The journal at {database.shown} is of an older version. Run `provjournal journal upgrade`."
+    _refuse_newer(database, found)
+    msg = f"The journal at {database.shown} is of an older version. Run `provjournal journal upgrade`."
+    raise SchemaNotCurrent(msg)
+
+
+def _revision(database: Database) -> str | None:
+    try:
+        with database.engine.connect().execution_options(**{READS: True}) as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except DBAPIError as error:
+        msg = f"The journal at {database.shown} cannot be read: {error.orig}"
+        raise StoreUnavailable(msg) from error
+
+
+def _refuse_newer(database: Database, found: str | None) -> None:
+    known = {revision.revision for revision in _scripts().walk_revisions()}
+    if found is not None and found not in known:
+        msg = f"The journal at {database.shown} was made by a newer version of this library. Install that version."
         raise SchemaNotCurrent(msg)
-    raise SchemaNotCurrent(_newer(database))
 
 
-def _newer(database: Database) -> str:
-    return f"The journal at {database.shown} was made by a newer version of this library. Install that version."
+def _migrate(database: Database, migrate: Callable[[Config], None]) -> None:
+    def attempt() -> None:
+        config = _config()
+        with _ALEMBIC, database.engine.begin() as connection:
+            database.backend.prepare_upgrade(connection)
+            config.attributes["connection"] = connection
+            migrate(config)
+
+    again = Retrying(
+        retry=retry_if_exception_type((DBAPIError, CommandError)),
+        wait=wait_random(0.1, 1),
+        stop=stop_after_attempt(ATTEMPTS),
+        reraise=True,
+    )
+    try:
+        again(attempt)
+    except (DBAPIError, CommandError) as error:
+        msg = f"The journal at {database.shown} cannot be upgraded: {error.orig if isinstance(error, DBAPIError) else error}"
+        raise StoreUnavailable(msg) from error
+    finally:
+        database.close()  # an upgrade's connections have settings of their own
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import attrs
@@ -9,7 +10,7 @@ import pytest
 from builders import create_server, events, started
 
 from journal.codec import FIRST_HASH, digest
-from journal.errors import EventIdReused, Fenced, JournalRegressed, OwnerAlive, VersionConflict
+from journal.errors import EventIdReused, Fenced, JournalRegressed, OwnerAlive, StreamArchived, VersionConflict
 from journal.events import (
     ClusterStatus,
     Completion,
@@ -235,3 +236,76 @@ class StoreContract:
             thread.join()
         assert [head.version for head in store.heads()] == [11] * 4
         assert len(list(store.unfinished_steps())) == 40
+
+    def test_heads_changed_since_a_time_are_those_appended_to_since(self, store: EventStore) -> None:
+        first = begin(store, "a")
+        begin(store, "b")
+        for head in store.heads():
+            before = head.changed_at
+        assert [head.stream for head in store.heads(changed_since=before)][-1:] == ["b"]
+        after = before + timedelta(microseconds=10)
+        wait_until_after(store, after)
+        assert list(store.heads(changed_since=after)) == []
+        follow(store, first, create_server())
+        (changed,) = store.heads(changed_since=after)
+        assert (changed.stream, changed.version) == ("a", 2)
+        assert before < changed.changed_at <= changed.read_at
+
+    def test_an_archived_stream_keeps_its_name_and_comes_back_as_it_was(self, store: EventStore) -> None:
+        history = [*finished(store, "c-1")]
+        begin(store, "c-2")
+        head = store.head("c-1")
+        assert head is not None
+        store.archive(head, "c-1.jsonl")
+        store.archive(head, "c-1.jsonl")
+        assert [head.stream for head in store.heads()] == ["c-2"]
+        (archived,) = store.archived()
+        assert (archived.stream, archived.version, archived.archived_to) == ("c-1", 2, "c-1.jsonl")
+        assert list(store.read("c-1")) == []
+        with pytest.raises(StreamArchived, match=r"c-1\.jsonl"):
+            follow(store, history, HoldPlaced("ops", ""))
+        with pytest.raises(StreamArchived):
+            begin(store, "c-1")
+        with pytest.raises(StreamArchived):
+            store.archive(head, "elsewhere.jsonl")
+        store.restore("c-1", lambda: history)
+        store.restore("c-1", lambda: history)
+        assert [*store.read("c-1"), *store.archived()] == history
+        follow(store, history, HoldPlaced("ops", ""))
+
+    def test_only_a_finished_stream_that_nobody_owns_is_archived_as_it_was_seen(self, store: EventStore) -> None:
+        running = begin(store, "c-1")
+        head = store.head("c-1")
+        assert head is not None
+        with pytest.raises(VersionConflict):
+            store.archive(head, "c-1.jsonl")
+        ended = follow(store, running, OperationFinished(OperationOutcome.SUCCEEDED, ClusterStatus.ACTIVE, ""), claim=LONG)
+        with pytest.raises(OwnerAlive):
+            store.archive(attrs.evolve(head, version=2, hash=ended[-1].hash), "c-1.jsonl")
+        store.release("c-1", LONG.owner, epoch=1)
+        with pytest.raises(VersionConflict):
+            store.archive(head, "c-1.jsonl")
+        assert list(store.read("c-1")) == [*running, *ended]
+
+    def test_what_is_put_back_must_be_what_was_archived(self, store: EventStore) -> None:
+        history = finished(store, "c-1")
+        head = store.head("c-1")
+        assert head is not None
+        store.archive(head, "c-1.jsonl")
+        with pytest.raises(JournalRegressed):
+            store.restore("c-1", lambda: history[:1])
+        with pytest.raises(JournalRegressed):
+            store.restore("c-1", list)
+        assert [head.stream for head in store.archived()] == ["c-1"]
+
+
+def finished(store: EventStore, stream: str) -> tuple[Event, ...]:
+    """Append a whole operation, and return its events."""
+    first = begin(store, stream)
+    return (*first, *follow(store, first, OperationFinished(OperationOutcome.SUCCEEDED, ClusterStatus.ACTIVE, "")))
+
+
+def wait_until_after(store: EventStore, time: datetime) -> None:
+    """Wait until the store's clock has passed a time."""
+    while next(store.heads()).read_at <= time:
+        pass

@@ -2,14 +2,13 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import cycle
 from uuid import uuid4
 
 import pytest
 from builders import started
-from servers.mariadb import GaleraCluster, MariadbServer
-from servers.postgresql import PostgresqlServer
 
 from journal.clock import SystemClock
 from journal.errors import AppendRefused
@@ -23,33 +22,12 @@ RACES = int(os.environ.get("PROVJOURNAL_RACES", "30"))
 CONDUCTORS = 3
 
 
-@pytest.fixture
-def postgresql_urls(postgresql: PostgresqlServer) -> list[str]:
-    return [postgresql.make_database(f"j{uuid4().hex[:12]}")] * CONDUCTORS
-
-
-@pytest.fixture
-def mariadb_urls(mariadb: MariadbServer) -> list[str]:
-    return [mariadb.make_database(f"j{uuid4().hex[:12]}")] * CONDUCTORS
-
-
-@pytest.fixture
-def galera_urls(galera: GaleraCluster) -> list[str]:
-    name = f"j{uuid4().hex[:12]}"
-    galera.nodes[0].make_database(name)
-    return [node.url(name) for node in galera.nodes]
-
-
-@pytest.fixture
-def sqlite_urls(tmp_path: object) -> list[str]:
-    return [f"sqlite:///{tmp_path}/journal.db"] * CONDUCTORS
-
-
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb", "galera"])
-def stores(request: pytest.FixtureRequest) -> Iterator[list[SqlStore]]:
-    """Each conductor's own store."""
+def stores(request: pytest.FixtureRequest, new_database: Callable[[str], list[str]]) -> Iterator[list[SqlStore]]:
+    """Each conductor's own store, on a node of its own where there are several."""
     with ExitStack() as stack:
-        opened = [open_store(url, upgrade=True) for url in request.getfixturevalue(f"{request.param}_urls")]
+        nodes = cycle(new_database(request.param))
+        opened = [open_store(next(nodes), upgrade=True) for _ in range(CONDUCTORS)]
         for store in opened:
             stack.callback(store.close)
         yield opened

@@ -31,7 +31,7 @@ def database(path: Path) -> Iterator[Database]:
     open_store(f"sqlite:///{path}", upgrade=True).close()
     database = Database(parsed(f"sqlite:///{path}"))
     yield database
-    database.dispose()
+    database.close()
 
 
 @pytest.fixture

@@ -1,19 +1,16 @@
 """The SQL store on real servers: PostgreSQL, MariaDB, and a Galera cluster that is written to on all its nodes."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import cycle
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from builders import create_server
 from contracts.store import StoreContract, begin, follow
-from servers.mariadb import GaleraCluster, MariadbServer
-from servers.postgresql import PostgresqlServer
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DatabaseError
 
@@ -30,31 +27,9 @@ Urls = list[str]
 """One URL for each node of a new, empty database."""
 
 
-def name_of_database() -> str:
-    return f"j{uuid4().hex[:12]}"
-
-
-@pytest.fixture
-def postgresql_urls(postgresql: PostgresqlServer) -> Urls:
-    return [postgresql.make_database(name_of_database())]
-
-
-@pytest.fixture
-def mariadb_urls(mariadb: MariadbServer) -> Urls:
-    return [mariadb.make_database(name_of_database())]
-
-
-@pytest.fixture
-def galera_urls(galera: GaleraCluster) -> Urls:
-    name = name_of_database()
-    galera.nodes[0].make_database(name)
-    return [node.url(name) for node in galera.nodes]
-
-
 @pytest.fixture(params=ENGINES)
-def urls(request: pytest.FixtureRequest) -> Urls:
-    found: Urls = request.getfixturevalue(f"{request.param}_urls")
-    return found
+def urls(request: pytest.FixtureRequest, new_database: Callable[[str], Urls]) -> Urls:
+    return new_database(request.param)
 
 
 @pytest.fixture

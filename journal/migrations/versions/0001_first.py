@@ -1,4 +1,7 @@
-"""The first tables, and the triggers that keep events as they are."""
+"""The first tables, and the triggers that keep events as they are.
+
+MariaDB commits after each statement; so that an upgrade that was killed can be done again, what is there already is left.
+"""
 
 from typing import Any
 from uuid import uuid4
@@ -33,7 +36,7 @@ KEEP_EVENTS = {
         ),
     ],
     "mysql": [
-        f"CREATE TRIGGER events_refuse_{verb} BEFORE {verb} ON events FOR EACH ROW "
+        f"CREATE OR REPLACE TRIGGER events_refuse_{verb} BEFORE {verb} ON events FOR EACH ROW "
         "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'events are never changed or removed'"
         for verb in ("UPDATE", "DELETE")
     ],
@@ -43,8 +46,14 @@ KEEP_EVENTS = {
 
 def upgrade() -> None:
     """Make the tables, and this journal's id."""
-    journal = op.create_table(
-        "journal", sa.Column("id", sa.String(36), nullable=False), sa.PrimaryKeyConstraint("id", name="pk_journal"), **TABLE
+    op.create_table(
+        "journal",
+        sa.Column("id", sa.String(36), nullable=False),
+        sa.Column("single", sa.SmallInteger, nullable=False, server_default="1"),
+        sa.PrimaryKeyConstraint("id", name="pk_journal"),
+        sa.UniqueConstraint("single", name="uq_journal_single"),
+        if_not_exists=True,
+        **TABLE,
     )
     op.create_table(
         "streams",
@@ -56,6 +65,7 @@ def upgrade() -> None:
         sa.Column("lease_expires_at", sa.Double),
         sa.Column("operation", sa.String(36)),
         sa.PrimaryKeyConstraint("stream_id", name="pk_streams"),
+        if_not_exists=True,
         **TABLE,
     )
     op.create_table(
@@ -73,6 +83,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream_id", "version", name="pk_events"),
         sa.UniqueConstraint("event_id", name="uq_events_event_id"),
         sa.ForeignKeyConstraint(["stream_id"], ["streams.stream_id"], name="fk_events_stream_id_streams"),
+        if_not_exists=True,
         **TABLE,
     )
     op.create_table(
@@ -87,13 +98,16 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.String(27), nullable=False),
         sa.Column("deadline", sa.String(27), nullable=False),
         sa.PrimaryKeyConstraint("step", name="pk_unfinished_steps"),
+        if_not_exists=True,
         **TABLE,
     )
-    op.create_index("ix_unfinished_steps_stream_id_version", "unfinished_steps", ["stream_id", "version"])
+    op.create_index("ix_unfinished_steps_stream_id_version", "unfinished_steps", ["stream_id", "version"], if_not_exists=True)
     dialect = op.get_bind().dialect.name
     for statement in KEEP_EVENTS["mysql" if dialect == "mariadb" else dialect]:
         op.execute(statement)
-    op.bulk_insert(journal, [{"id": str(uuid4())}])
+    connection, journal = op.get_bind(), sa.table("journal", sa.column("id"))
+    if connection.scalar(sa.select(journal.c.id)) is None:
+        connection.execute(sa.insert(journal).values(id=str(uuid4())))
 
 
 def downgrade() -> None:

@@ -41,6 +41,9 @@ class Backend(Protocol):
     def prepare(self, engine: Engine) -> None:
         """See to it that every connection has the settings on which the store's promises rest."""
 
+    def prepare_upgrade(self, connection: Connection) -> None:
+        """See to it that an upgrade waits for others for a short time only: whoever comes behind it waits, too."""
+
     def weaknesses(self, connection: Connection) -> Sequence[str]:
         """Return what is set so that an acknowledged append could be lost, each with the setting and the right value."""
 

@@ -15,6 +15,8 @@ CONNECT_SECONDS: Final = 10
 """How long a connection may take to come about."""
 ANSWER_SECONDS: Final = 60
 """How long an answer may take."""
+UPGRADE_WAITS_SECONDS: Final = 3
+"""How long an upgrade waits for a lock, while others wait behind it."""
 
 _DUPLICATE: Final = 1062
 _ABORTED: Final = (1213, 1205, 1020, 1047, 1969)
@@ -55,6 +57,10 @@ class Mariadb:
     def prepare(self, engine: Engine) -> None:
         """Have every connection be strict and read causally."""
         event.listen(engine, "connect", _prepare)
+
+    def prepare_upgrade(self, connection: Connection) -> None:
+        """Bound the wait for a table's metadata lock."""
+        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {UPGRADE_WAITS_SECONDS}")
 
     def weaknesses(self, connection: Connection) -> Sequence[str]:
         """Look at what the server does at a commit, at the tables' engine and at causal reads on a cluster."""

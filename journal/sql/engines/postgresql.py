@@ -12,6 +12,8 @@ from journal.sql.engines.backend import Failure
 
 CONNECT_SECONDS: Final = 10
 """How long a connection may take to come about."""
+UPGRADE_WAITS_SECONDS: Final = 3
+"""How long an upgrade waits for a lock, while others wait behind it."""
 
 _UNIQUE_VIOLATION: Final = "23505"
 _ABORTED: Final = ("40001", "40P01", "55P03", "57014", "25P03", "25006")
@@ -48,6 +50,10 @@ class Postgresql:
 
     def prepare(self, engine: Engine) -> None:
         """Nothing: the guard row is safe under every isolation level, and a commit is durable by default."""
+
+    def prepare_upgrade(self, connection: Connection) -> None:
+        """Bound the wait for a table's lock."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{UPGRADE_WAITS_SECONDS}s'")
 
     def weaknesses(self, connection: Connection) -> Sequence[str]:
         """Look at what the server does at a commit."""

@@ -60,6 +60,9 @@ class Sqlite:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
 
+    def prepare_upgrade(self, connection: Connection) -> None:
+        """Nothing: the transaction has the file's only write lock, and readers go on reading."""
+
     def weaknesses(self, connection: Connection) -> Sequence[str]:
         """Look at the file system and at the journal mode; what else matters is set on each connection."""
         path = Path(connection.engine.url.database or "").resolve()
