@@ -4,6 +4,7 @@ JournalError
 ├── Malformed              one event does not have the form of the catalogue
 ├── OutOfOrder             an event cannot follow what stands before it in its stream
 ├── BrokenChain            a hash does not fit: an event was changed, is missing or out of place
+├── DamagedStream          a stored stream is not as it was written
 ├── UnreadableFile         a file of events cannot be read at all
 ├── StoreError             the database cannot be used as it is
 │   ├── WeakDurability     it is set so that what was acknowledged could be lost, and that was not to be accepted
@@ -39,6 +40,19 @@ class OutOfOrder(JournalError):
 
 class BrokenChain(JournalError):
     """A hash does not fit: an event was changed, is missing or out of place."""
+
+
+class DamagedStream(JournalError):
+    """A stored stream is not as it was written; the first bad place, and what is wrong there."""
+
+    def __init__(self, stream: str, version: int, what: str) -> None:
+        super().__init__(
+            f"Cluster {stream!r} is damaged at version {version}: {what}. Do nothing in this cluster; restore the journal "
+            "from a backup and run `provjournal journal restored`."
+        )
+        self.stream = stream
+        self.version = version
+        self.what = what
 
 
 class UnreadableFile(JournalError):

@@ -1,7 +1,10 @@
 """Histories as files: JSON Lines, one event a line, one stream or several, read strictly and written in one form."""
 
+import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -9,6 +12,9 @@ from journal.codec import FIRST_HASH, decode_line, digest, from_document, to_doc
 from journal.errors import BrokenChain, JournalError, Malformed, OutOfOrder, UnreadableFile
 from journal.events import Event
 from journal.rules import StreamRules
+
+_GZIP: Final = b"\x1f\x8b"
+"""How a compressed file begins."""
 
 
 @attrs.define
@@ -18,14 +24,21 @@ class _Tail:
 
 
 def read_file(path: Path) -> Iterator[Event]:
-    """Yield the events of a file in its order, each with its hash. An empty file is an empty journal.
+    """Yield the events of a file, which may be compressed by gzip, in its order, each with its hash.
+
+    An empty file is an empty journal.
 
     Raises UnreadableFile, Malformed, OutOfOrder or BrokenChain; the message names file and line and says what was
     expected.
     """
     try:
-        with path.open("rb") as lines:
-            yield from read_lines(lines, name=str(path))
+        with path.open("rb") as file:
+            compressed = file.read(len(_GZIP)) == _GZIP
+            file.seek(0)
+            yield from read_lines(gzip.GzipFile(fileobj=file) if compressed else file, name=str(path))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        msg = f"{path}: cannot be decompressed: {error}. The file is damaged."
+        raise UnreadableFile(msg) from error
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise UnreadableFile(msg) from error

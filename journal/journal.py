@@ -2,11 +2,12 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid4
 
+from journal.catch_up import CatchUp, Seen
 from journal.clock import Clock, SystemClock
 from journal.errors import OwnerAlive, UnknownStream
 from journal.events import (
@@ -67,11 +68,15 @@ class Journal:
         return Claim(self.conductor, self.settings.lease_seconds)
 
     def stream(self, cluster: str) -> Stream:
-        """Return the stream of a cluster, read to its end. Raises UnknownStream."""
+        """Return the stream of a cluster, read to its end. Raises UnknownStream, and what `Stream.load` raises."""
         stream = Stream.load(self.store, cluster, self.clock)
         if not stream.version:
             raise UnknownStream(cluster)
         return stream
+
+    def catch_up(self, position: Mapping[str, Seen] | None = None) -> CatchUp:
+        """Return a reader of all clusters' events, each once: from the beginning, or on from where another one stopped."""
+        return CatchUp(self.store, position)
 
     def begin(
         self, cluster: str, kind: OperationKind, cloud: str, *, victims: Sequence[str] = (), request: dict[str, Any] | None = None

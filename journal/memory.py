@@ -80,9 +80,9 @@ class MemoryStore:
         there = [head for head in self._all_heads() if head.archived_to is None]
         return (head for head in there if changed_since is None or head.changed_at >= changed_since)
 
-    def archived(self) -> Iterator[Head]:
+    def archived(self, *, still_stored: bool = False) -> Iterator[Head]:
         """Yield the guard rows of the archived streams."""
-        return (head for head in self._all_heads() if head.archived_to is not None)
+        return iter([] if still_stored else [head for head in self._all_heads() if head.archived_to is not None])
 
     def archive(self, head: Head, to: str) -> None:
         """Remove the events of a finished stream."""

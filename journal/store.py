@@ -100,8 +100,8 @@ class EventStore(Protocol):
         That is the time at which an append was made, by the store's clock. It may be durable, and be seen, later.
         """
 
-    def archived(self) -> Iterator[Head]:
-        """Yield the guard rows of the archived streams, by stream id."""
+    def archived(self, *, still_stored: bool = False) -> Iterator[Head]:
+        """Yield the guard rows of the archived streams, by stream id; or of those whose removal stopped halfway."""
 
     def read(self, stream: str, *, after: int = 0) -> Iterator[Event]:
         """Yield the events of a stream with versions above `after`, in order; none if there is no such stream.

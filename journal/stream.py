@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from journal.clock import Clock
 from journal.codec import FIRST_HASH, from_document, to_document
-from journal.errors import Fenced, OutOfOrder, VersionConflict
+from journal.errors import DamagedStream, Fenced, OutOfOrder, StreamArchived, VersionConflict
 from journal.events import Data, DeletionRequested, Event, OperationStarted, OwnershipTaken
 from journal.redaction import redacted
 from journal.rules import StreamRules
@@ -35,9 +35,18 @@ class Stream:
 
     @classmethod
     def load(cls, store: EventStore, stream_id: str, clock: Clock, new_id: Callable[[], UUID] = uuid4) -> Self:
-        """Return the stream with all its events, at its present epoch."""
+        """Return the stream with all its events, at its present epoch.
+
+        Raises StreamArchived, and DamagedStream, Malformed or OutOfOrder if the stored stream is damaged.
+        """
         stream = cls(store, stream_id, clock, new_id)
+        head = store.head(stream_id)
         stream.refresh()
+        if head is not None and head.archived_to is not None:
+            raise StreamArchived(stream_id, head.archived_to)
+        if head is not None and stream.version < head.version:
+            msg = f"events are missing: the stream's head says version {head.version}"
+            raise DamagedStream(stream_id, stream.version + 1, msg)
         stream.epoch = stream.current_epoch or FIRST_EPOCH
         return stream
 

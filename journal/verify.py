@@ -1,49 +1,67 @@
-"""Checking a stored journal: every event in its form, in order, chained to the one before, up to what the guard row says."""
+"""Checking stored streams: every event in its form, in order, chained to the one before, up to what the guard row says."""
 
 from collections.abc import Iterator
 
-import attrs
-
 from journal.codec import FIRST_HASH, Document, digest, from_document
-from journal.errors import Malformed, OutOfOrder
+from journal.errors import DamagedStream, Malformed, OutOfOrder
+from journal.events import Event
 from journal.rules import StreamRules
 from journal.store import EventStore, Head
 
 
-@attrs.frozen
-class Damage:
-    """The first bad place of a stream."""
+def checked(store: EventStore, head: Head) -> Iterator[Event]:
+    """Yield the events of a stream, each one checked; `head`: its guard row, read before. The stream may go on meanwhile.
 
-    stream: str
-    version: int
-    what: str
-
-
-def verify_stream(store: EventStore, head: Head) -> Iterator[Damage | None]:
-    """Check one stream: yield None for each good event, and a Damage, as the last item, at the first bad place."""
-    rules, previous = StreamRules(), FIRST_HASH
-    for document in store.documents(head.stream):
-        version = rules.version + 1
-        damage = _check(document, previous, rules)
-        if damage is not None:
-            yield Damage(head.stream, version, damage)
-            return
-        previous = document["hash"]
-        yield None
-    if rules.version < head.version:
-        yield Damage(head.stream, rules.version + 1, f"events are missing: the stream's head says version {head.version}")
-    elif (rules.version, previous) != (head.version, head.hash):
-        yield Damage(
-            head.stream, rules.version, f"the last event is not the one that the stream's head names (version {head.version})"
-        )
-
-
-def _check(document: Document, previous: str, rules: StreamRules) -> str | None:
+    Raises DamagedStream at the first bad place.
+    """
+    stream, rules, previous = head.stream, StreamRules(), FIRST_HASH
     try:
-        rules.admit(from_document(document))
+        for document in store.documents(stream):
+            event = _check(document, previous, rules)
+            if event.version == head.version and event.hash != head.hash:
+                msg = "the event is not the one that the stream's head names"
+                raise DamagedStream(stream, event.version, msg)
+            if event.version > head.version:
+                _expect_head(store, event)
+            previous = document["hash"]
+            yield event
     except (Malformed, OutOfOrder) as error:
-        return str(error)
+        raise DamagedStream(stream, rules.version + 1, str(error)) from error
+    if rules.version < head.version and not _is_archived(store, stream):
+        msg = f"events are missing: the stream's head says version {head.version}"
+        raise DamagedStream(stream, rules.version + 1, msg)
+
+
+def verify_stream(store: EventStore, head: Head) -> Iterator[DamagedStream | None]:
+    """Check one stream: yield None for each good event, and the damage, as the last item, at the first bad place."""
+    try:
+        for _ in checked(store, head):
+            yield None
+    except DamagedStream as damage:
+        yield damage
+
+
+def _check(document: Document, previous: str, rules: StreamRules) -> Event:
+    version, event = rules.version + 1, from_document(document)
+    if event.version != version:
+        msg = f"the event is missing: the next one stored is version {event.version}"
+        raise DamagedStream(event.stream, version, msg)
+    rules.admit(event)
     expected = digest(previous, document)
-    if document.get("hash") != expected:
-        return f"hash is {document.get('hash')}, expected {expected}: the event was changed, or one before it is missing or moved"
-    return None
+    if event.hash != expected:
+        msg = f"hash is {event.hash}, expected {expected}: the event was changed, or one before it is missing or moved"
+        raise DamagedStream(event.stream, version, msg)
+    return event
+
+
+def _expect_head(store: EventStore, event: Event) -> None:
+    """Make sure that an event past the head as it was is there because the stream has gone on."""
+    now = store.head(event.stream)
+    if now is None or now.version < event.version:
+        msg = f"the event stands past the stream's head, which says version {0 if now is None else now.version}"
+        raise DamagedStream(event.stream, event.version, msg)
+
+
+def _is_archived(store: EventStore, stream: str) -> bool:
+    now = store.head(stream)
+    return now is not None and now.archived_to is not None

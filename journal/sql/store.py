@@ -1,12 +1,13 @@
 """The SQL store: streams in a database that any SQL client can read."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import Row, Select, exists, select, update
 
 from journal.codec import Document, from_document
 from journal.errors import Fenced, Malformed
@@ -18,7 +19,7 @@ from journal.sql.engine import Database, parsed
 from journal.sql.group import GroupCommit
 from journal.sql.heads import HEADS, as_head, head_of
 from journal.sql.schema import EVENTS, JOURNAL, STREAMS, UNFINISHED_STEPS, DatabaseNow
-from journal.sql.upgrade import check_current
+from journal.sql.upgrade import check_current, downgrade
 from journal.sql.upgrade import upgrade as make_tables
 from journal.store import Claim, Head, UnfinishedStep
 
@@ -43,6 +44,13 @@ def open_store(url: str, *, upgrade: bool = False, strict: bool = False) -> "Sql
     except BaseException:
         database.close()
         raise
+
+
+def downgrade_store(url: str, revision: str) -> None:
+    """Take the tables of the journal at a database URL back to an older revision. Raises StoreError if that cannot be done."""
+    with closing(Database(parsed(url))) as database:
+        database.backend.check_place(database.url, make=False)
+        downgrade(database, revision)
 
 
 class SqlStore:
@@ -92,9 +100,11 @@ class SqlStore:
         there = HEADS.where(STREAMS.c.archived_to.is_(None))
         return self._heads(there if changed_since is None else there.where(STREAMS.c.changed_at >= changed_since.timestamp()))
 
-    def archived(self) -> Iterator[Head]:
+    def archived(self, *, still_stored: bool = False) -> Iterator[Head]:
         """Yield the guard rows of the archived streams."""
-        return self._heads(HEADS.where(STREAMS.c.archived_to.is_not(None)))
+        archived = HEADS.where(STREAMS.c.archived_to.is_not(None))
+        stored = exists().where(EVENTS.c.stream_id == STREAMS.c.stream_id)
+        return self._heads(archived.where(stored) if still_stored else archived)
 
     def archive(self, head: Head, to: str) -> None:
         """Remove the events of a finished stream."""

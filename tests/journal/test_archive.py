@@ -1,0 +1,197 @@
+"""Archiving: what is moved, that a crash anywhere loses nothing, and that nothing damaged or held ever goes."""
+
+import gzip
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import pytest
+from builders import create_server, events
+from contracts.store import LONG, begin, follow
+from sqlalchemy import event, text
+
+from journal.archive import archive_stream, finish_archiving, reason_to_keep
+from journal.errors import BrokenChain, DamagedStream, UnreadableFile, VersionConflict
+from journal.events import ClusterStatus, Data, Event, HoldPlaced, HoldReleased, OperationFinished, OperationOutcome
+from journal.files import read_file
+from journal.memory import MemoryStore
+from journal.sql import archive as sql_archive
+from journal.sql.engine import Database, parsed
+from journal.sql.store import SqlStore, open_store
+from journal.store import EventStore, Head
+
+ENDS_AS_DELETED = OperationFinished(OperationOutcome.CANCELLED, ClusterStatus.DELETED, "")
+
+
+def deleted(store: EventStore, stream: str, *more: Data) -> tuple[Event, ...]:
+    """Append the history of a deleted cluster."""
+    first = begin(store, stream)
+    return (*first, *follow(store, first, ENDS_AS_DELETED), *outside(store, stream, *more))
+
+
+def outside(store: EventStore, stream: str, *data: Data) -> tuple[Event, ...]:
+    """Append what belongs to no operation."""
+    head = head_of(store, stream)
+    new = events(*data, stream=stream, after=head.version, previous=head.hash)
+    return store.append(new, previous_hash=head.hash, expected_epoch=1) if data else ()
+
+
+def head_of(store: EventStore, stream: str) -> Head:
+    head = store.head(stream)
+    assert head is not None
+    return head
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "galera"])
+def database(request: pytest.FixtureRequest, new_database: Callable[[str], list[str]]) -> Iterator[Database]:
+    (url, *_) = new_database(request.param)
+    open_store(url, upgrade=True).close()
+    with closing(Database(parsed(url))) as database:
+        yield database
+
+
+@pytest.fixture
+def store(database: Database) -> SqlStore:
+    return SqlStore(database)
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+def test_killed_anywhere_it_loses_nothing_and_goes_on(
+    database: Database, store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_archive, "PAGE", 1)
+    for point in count(1):
+        stream = f"c-{point}"
+        history = list(deleted(store, stream))
+        if not killed_at(point, database, stream, tmp_path):
+            break
+        assert stored(store, stream) or archived(store, stream) == history, f"killed at statement {point}"
+        finish_archiving(store)
+        if not head_of(store, stream).archived_to:
+            archive_stream(store, head_of(store, stream), tmp_path)
+        assert list(store.read(stream)) == []
+        assert archived(store, stream) == history
+        store.restore(stream, lambda history=history: history)
+        assert list(store.read(stream)) == history
+    assert point > 5, "statements of archiving"
+
+
+def killed_at(point: int, database: Database, stream: str, folder: Path) -> bool:
+    statements = count(1)
+
+    def before(*_: object) -> None:
+        if next(statements) == point:
+            raise Killed
+
+    store = SqlStore(database)
+    event.listen(database.engine, "before_cursor_execute", before)
+    try:
+        archive_stream(store, head_of(store, stream), folder)
+    except Killed:
+        return True
+    finally:
+        event.remove(database.engine, "before_cursor_execute", before)
+    return False
+
+
+def stored(store: SqlStore, stream: str) -> bool:
+    head = head_of(store, stream)
+    return head.archived_to is None and len(list(store.read(stream))) == head.version
+
+
+def archived(store: SqlStore, stream: str) -> list[Event]:
+    file = head_of(store, stream).archived_to
+    assert file is not None
+    return list(read_file(Path(file)))
+
+
+@pytest.mark.parametrize("verb", ["DELETE FROM events WHERE stream_id = 'c-2'", "UPDATE events SET data = '{}'"])
+def test_no_event_but_those_of_an_archived_stream_can_be_removed(
+    database: Database, store: SqlStore, tmp_path: Path, verb: str
+) -> None:
+    deleted(store, "c-1")
+    kept = begin(store, "c-2")
+    archive_stream(store, head_of(store, "c-1"), tmp_path)
+    with pytest.raises(Exception, match="never changed or removed"), database.engine.begin() as connection:
+        connection.execute(text(verb))
+    assert list(store.read("c-2")) == list(kept)
+
+
+def test_a_stream_that_went_on_meanwhile_is_kept(store: SqlStore, tmp_path: Path) -> None:
+    history = deleted(store, "c-1")
+    head = head_of(store, "c-1")
+    more = outside(store, "c-1", HoldPlaced("ops", "wait"))
+    with pytest.raises((VersionConflict, BrokenChain)):
+        archive_stream(store, head, tmp_path)
+    assert list(store.read("c-1")) == [*history, *more]
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (begin, "is unfinished"),
+        (lambda store: begin(store, "c-1", LONG), "owned by conductor-a"),
+        (lambda store: deleted(store, "c-1", HoldPlaced("ops", "look")), "held"),
+        (
+            lambda store: follow(
+                store,
+                begin(store),
+                OperationFinished(OperationOutcome.FAILED, ClusterStatus.ERROR, "no"),
+            ),
+            "the cluster was not deleted",
+        ),
+    ],
+)
+def test_what_is_not_over_is_kept(make: Callable[[EventStore], object], reason: str) -> None:
+    store = MemoryStore()
+    make(store)
+    assert reason in str(reason_to_keep(store, head_of(store, "c-1")))
+
+
+def test_what_is_over_goes() -> None:
+    store = MemoryStore()
+    deleted(store, "c-1", HoldPlaced("ops", "look"), HoldReleased("ops", "looked"))
+    assert reason_to_keep(store, head_of(store, "c-1")) is None
+
+
+def test_a_damaged_stream_is_kept(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/journal.db"
+    with closing(open_store(url, upgrade=True)) as store, closing(Database(parsed(url))) as database:
+        deleted(store, "c-1")
+        with database.engine.begin() as connection:
+            connection.execute(text("DROP TRIGGER events_refuse_UPDATE"))
+            connection.execute(text("UPDATE events SET recorded_at = '2020-01-01T00:00:00.000000Z' WHERE version = 1"))
+        (tmp_path / "archive").mkdir()
+        with pytest.raises(DamagedStream, match="version 1"):
+            archive_stream(store, head_of(store, "c-1"), tmp_path / "archive")
+        assert list((tmp_path / "archive").iterdir()) == []
+        assert len(list(store.read("c-1"))) == 2
+
+
+def test_a_damaged_archive_is_noticed(tmp_path: Path) -> None:
+    store = MemoryStore()
+    deleted(store, "a/../b", HoldPlaced("ops", "\u00e4" * 3000), HoldReleased("ops", ""))
+    file = archive_stream(store, head_of(store, "a/../b"), tmp_path)
+    assert file.parent == tmp_path
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    with pytest.raises(UnreadableFile, match="cannot be decompressed"):
+        list(read_file(file))
+    lines = gzip.decompress(whole).splitlines(keepends=True)
+    file.write_bytes(gzip.compress(b"".join(lines[1:])))
+    with pytest.raises(Exception, match="line 1"):
+        list(read_file(file))
+
+
+def test_events_that_a_step_began_are_archived_with_it(tmp_path: Path) -> None:
+    store = MemoryStore()
+    first = begin(store)
+    history = [
+        *first,
+        *follow(store, first, create_server(), OperationFinished(OperationOutcome.FAILED, ClusterStatus.ERROR, "")),
+    ]
+    assert list(read_file(archive_stream(store, head_of(store, "c-1"), tmp_path))) == history

@@ -1,0 +1,114 @@
+"""The reader over all streams: each event once, in its stream's order, on each engine, whatever the commit order."""
+
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from builders import create_server, events, started
+from contracts.store import begin, follow
+
+from journal.catch_up import CatchUp
+from journal.codec import FIRST_HASH
+from journal.errors import JournalRegressed
+from journal.memory import MemoryStore
+from journal.sql.append import Append
+from journal.sql.engine import Database, parsed
+from journal.sql.store import SqlStore, open_store
+
+if TYPE_CHECKING:
+    from journal.events import Event
+
+WRITERS = 4
+EACH = 60
+Urls = list[str]
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "galera"])
+def urls(request: pytest.FixtureRequest, new_database: Callable[[str], Urls]) -> Urls:
+    return new_database(request.param)
+
+
+@pytest.fixture
+def stores(urls: Urls) -> Iterator[list[SqlStore]]:
+    """A store for each writer, on a node of its own where there are several."""
+    with ExitStack() as stack:
+        opened = [open_store(url, upgrade=True) for url in (urls * WRITERS)[:WRITERS]]
+        for store in opened:
+            stack.callback(store.close)
+        yield opened
+
+
+def write(store: SqlStore, number: int) -> None:
+    """Append to three streams of its own, now to one and now to another."""
+    chance = random.Random(number)
+    last: dict[str, Sequence[Event]] = {}
+    for _ in range(EACH):
+        stream = f"s-{number}-{chance.randrange(3)}"
+        last[stream] = follow(store, last[stream], create_server()) if stream in last else begin(store, stream)
+
+
+def test_no_event_is_missed_and_none_repeated_while_many_append(stores: list[SqlStore]) -> None:
+    writers = [threading.Thread(target=write, args=(store, number)) for number, store in enumerate(stores)]
+    for writer in writers:
+        writer.start()
+    seen: list[Event] = []
+    reader = CatchUp(stores[0])
+    while any(writer.is_alive() for writer in writers):
+        seen += reader.read()
+        reader = CatchUp(stores[len(seen) % WRITERS], reader.position)  # another process goes on
+    for writer in writers:
+        writer.join()
+    seen += reader.read()
+    by_stream: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in seen:
+        by_stream[event.stream].append(event)
+    assert by_stream == {head.stream: list(stores[0].read(head.stream)) for head in stores[0].heads()}
+    assert len(seen) == WRITERS * EACH
+
+
+def test_what_committed_long_after_its_time_is_found(urls: Urls, stores: list[SqlStore]) -> None:
+    begin(stores[0], "a")
+    late = events(started(), stream="late", operation=next(stores[0].heads()).operation)
+    reader = CatchUp(stores[0], overlap=timedelta(0), all_every=4)
+    slow = Database(parsed(urls[-1]))
+    with slow.engine.begin() as connection:
+        assert Append(slow, late, FIRST_HASH, 1, None).apply(connection)
+        if "sqlite" not in urls[0]:
+            begin(stores[0], "b")
+        seen = [event.stream for _ in range(3) for event in reader.read()]
+    assert "late" not in seen
+    assert [event.stream for event in reader.read()] == [], "its time is before the last look"
+    assert [event.stream for event in reader.read()] == ["late"]
+    slow.close()
+
+
+def test_a_look_goes_back_far_enough_for_usual_transactions(urls: Urls, stores: list[SqlStore]) -> None:
+    first = begin(stores[0], "a")
+    reader = CatchUp(stores[0], all_every=1000)
+    assert len(list(reader.read())) == 1
+    late = events(started(), stream="late", operation=first[0].operation)
+    slow = Database(parsed(urls[-1]))
+    with slow.engine.begin() as connection:
+        assert Append(slow, late, FIRST_HASH, 1, None).apply(connection)
+        assert list(reader.read()) == []
+    assert list(reader.read()) == list(late)
+    slow.close()
+
+
+def test_a_stream_that_is_not_any_more_what_was_read_has_lost_history() -> None:
+    store, other = MemoryStore(), MemoryStore()
+    reader = CatchUp(store)
+    first = begin(store)
+    follow(store, first, create_server())
+    assert len(list(reader.read())) == 2
+    shorter = begin(other)
+    with pytest.raises(JournalRegressed):
+        list(CatchUp(other, reader.position).read())
+    follow(other, follow(other, shorter, create_server()), create_server())
+    with pytest.raises(JournalRegressed):
+        list(CatchUp(other, reader.position).read())
