@@ -25,6 +25,7 @@ from journal.recorder import Operation
 from journal.settings import Settings
 from journal.store import Claim, EventStore
 from journal.stream import Stream
+from journal.verify import checked
 
 
 class Journal:
@@ -117,6 +118,13 @@ class Journal:
         """Record that servers which existed before their journal are in service. Mark them in the cloud first."""
         stream = Stream.load(self.store, cluster, self.clock)
         return stream.append_next(ServersAdopted(tuple(servers), cloud, by, reason))[0]
+
+    def refuse_damage(self, cluster: str) -> None:
+        """Raise DamagedStream unless every stored event of the cluster is as it was written."""
+        head = self.store.head(cluster)
+        if head is not None:
+            for _ in checked(self.store, head):
+                pass
 
     def refuse_live_owner(self, cluster: str, *, even_own: bool = False) -> None:
         """Raise OwnerAlive while another conductor's lease on the cluster lives; `even_own`: or this one's."""

@@ -88,6 +88,7 @@ def preview(journal: Journal, cloud: Cloud, cluster: str, *, wait: bool = False,
     stream = journal.stream(cluster)
     await_owner(journal, cluster, wait=wait, progress=progress)
     stream.refresh()
+    journal.refuse_damage(cluster)
     compensation = _Compensation(journal, cloud, stream, progress)
     observation = compensation.look()
     return plan(fold((*stream.events, stream.draft(observation.event))))
@@ -109,13 +110,14 @@ def rollback_cluster(
     lives (`wait` waits for that). `reason`: what went wrong, if the caller knows. Running it again changes nothing in
     the cloud, and appends nothing unless something is new.
 
-    Raises OwnerAlive, UnknownStream, Fenced, WrongCloud, UnsuitableCloud, or CloudError where the cloud cannot be
+    Raises DamagedStream, OwnerAlive, UnknownStream, Fenced, WrongCloud, UnsuitableCloud, or CloudError where the cloud cannot be
     listed.
     """
     stream = owned or journal.stream(cluster)
     if owned is None:
         await_owner(journal, cluster, wait=wait, progress=progress)
         stream.refresh()
+    journal.refuse_damage(cluster)
     return _Compensation(journal, cloud, stream, progress, owns=owned is not None, reason=reason).run()
 
 

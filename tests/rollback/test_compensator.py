@@ -1,5 +1,6 @@
 """The compensator against a simulated cloud: what it deletes, what it keeps, what it refuses, and that it ends."""
 
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import attrs
 import pytest
 from simulated import SimulatedClock, SimulatedCloud
 
-from journal.errors import JournalRegressed, OutOfOrder, OwnerAlive
+from journal.errors import DamagedStream, JournalRegressed, OutOfOrder, OwnerAlive
 from journal.events import (
     AdoptedServer,
     ClusterStatus,
@@ -752,3 +753,27 @@ def test_a_journal_restored_from_an_old_backup_deletes_nothing_and_says_what_it_
     assert (report.complete, sorted(world.cloud.servers)) == (False, ["vm-1", "vm-2", "vm-3"])
     assert f"server vm-3 carries this cluster's mark with step {step.id}, which the journal does not have" in report.problems[0]
     world.journal.store.close()
+
+
+@pytest.mark.parametrize("look", [rollback_cluster, preview])
+def test_nothing_is_deleted_on_the_word_of_an_event_that_was_changed(tmp_path: Path, look: Callable[..., Any]) -> None:
+    world, file = World(SimulatedClock(datetime.now(UTC) - timedelta(seconds=300))), tmp_path / "journal.db"
+    store = open_store(f"sqlite:///{file}", upgrade=True)
+    world.journal = Journal(store, conductor="a", clock=world.clock, settings=Settings(lease_seconds=0))
+    world.active()
+    op = world.journal.begin(CLUSTER, OperationKind.SCALE, world.cloud.name)
+    with op.create_server("worker", "w9") as step:
+        step.created(world.cloud.create_server(step))
+    connection = sqlite3.connect(file)
+    connection.executescript(
+        """DROP TRIGGER events_refuse_UPDATE;
+        UPDATE events SET data = replace(data, '"kind":"scale"', '"kind":"create"') WHERE type = 'operation_started'"""
+    )
+    connection.close()
+    world.clock.sleep(300)
+    before = world.journal.stream(CLUSTER).version
+    with pytest.raises(DamagedStream, match="the event was changed"):
+        look(world.other, world.cloud, CLUSTER)
+    assert sorted(world.cloud.servers) == ["vm-1", "vm-2", "vm-3"]
+    assert world.journal.stream(CLUSTER).version == before
+    store.close()
