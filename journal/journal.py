@@ -75,6 +75,16 @@ class Journal:
             raise UnknownStream(cluster)
         return stream
 
+    def _writer(self, cluster: str) -> Stream:
+        """Return the stream of a cluster for appending, of which not all need be read; a new one if there is none."""
+        return Stream.load(self.store, cluster, self.clock, whole=False)
+
+    def _existing(self, cluster: str) -> Stream:
+        stream = self._writer(cluster)
+        if not stream.version:
+            raise UnknownStream(cluster)
+        return stream
+
     def catch_up(self, position: Mapping[str, Seen] | None = None) -> CatchUp:
         """Return a reader of all clusters' events, each once: from the beginning, or on from where another one stopped."""
         return CatchUp(self.store, position)
@@ -89,7 +99,7 @@ class Journal:
         state for it.
         """
         self.refuse_live_owner(cluster)
-        stream = Stream.load(self.store, cluster, self.clock)
+        stream = self._writer(cluster)
         operation = uuid4()
         begun = OperationStarted(OperationKind(kind), self.conductor, cloud, tuple(victims), request or {})
         if stream.version:
@@ -100,23 +110,23 @@ class Journal:
 
     def request_deletion(self, cluster: str, *, by: str, reason: str = "") -> Event:
         """Record that a user wants the cluster deleted. It fences whoever is at work on it; `rollback_cluster` then cleans up."""
-        return self.stream(cluster).request_deletion(by, reason)
+        return self._existing(cluster).request_deletion(by, reason)
 
     def hold(self, cluster: str, *, by: str, reason: str) -> Event:
         """Place a hold: from here on nothing is deleted in this cluster, not even for a user's deletion."""
-        return self.stream(cluster).append_next(HoldPlaced(by, reason))[0]
+        return self._existing(cluster).append_next(HoldPlaced(by, reason))[0]
 
     def release(self, cluster: str, *, by: str, reason: str) -> Event:
         """Lift the hold."""
-        return self.stream(cluster).append_next(HoldReleased(by, reason))[0]
+        return self._existing(cluster).append_next(HoldReleased(by, reason))[0]
 
     def resolve(self, cluster: str, server_id: str, word: Word, *, by: str, reason: str) -> Event:
         """Record an operator's word of a server (`new`, `unneeded`, `unsafe` or `in_service`): it overrides replay."""
-        return self.stream(cluster).append_next(OperatorResolved(word, by, reason, server_id=server_id))[0]
+        return self._existing(cluster).append_next(OperatorResolved(word, by, reason, server_id=server_id))[0]
 
     def adopt(self, cluster: str, servers: Sequence[AdoptedServer], cloud: str, *, by: str, reason: str) -> Event:
         """Record that servers which existed before their journal are in service. Mark them in the cloud first."""
-        stream = Stream.load(self.store, cluster, self.clock)
+        stream = self._writer(cluster)
         return stream.append_next(ServersAdopted(tuple(servers), cloud, by, reason))[0]
 
     def refuse_damage(self, cluster: str) -> None:

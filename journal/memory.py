@@ -13,6 +13,7 @@ import attrs
 from journal.codec import Document, encode_line, to_document
 from journal.errors import EventIdReused, Fenced, JournalRegressed, OwnerAlive, StreamArchived, VersionConflict
 from journal.events import Completion, Event, Intent, OperationFinished, OperationStarted
+from journal.snapshot import Snapshot
 from journal.store import Claim, Head, UnfinishedStep, unfinished_step
 
 
@@ -30,6 +31,7 @@ class MemoryStore:
         self._heads: dict[str, Head] = {}
         self._streams: dict[str, list[Event]] = {}
         self._by_id: dict[UUID, Event] = {}
+        self._snapshots: dict[str, Snapshot] = {}
         self._unfinished: dict[UUID, UnfinishedStep] = {}
 
     @property
@@ -94,6 +96,7 @@ class MemoryStore:
             if (now.version, now.hash, now.operation) != (head.version, head.hash, None):
                 raise VersionConflict(head.stream, head.version, now.version)
             self._heads[head.stream] = attrs.evolve(now, archived_to=to, owner=None, lease_expires_at=None)
+            self._snapshots.pop(head.stream, None)
             for event in self._streams.pop(head.stream, []):
                 del self._by_id[event.id]
 
@@ -124,6 +127,14 @@ class MemoryStore:
     def documents(self, stream: str) -> Iterator[Document]:
         """Yield the events of a stream as they are stored."""
         return (to_document(event) for event in self.read(stream))
+
+    def snapshot(self, stream: str) -> Snapshot | None:
+        """Return the snapshot that was kept of a stream."""
+        return self._snapshots.get(stream)
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot."""
+        self._snapshots[snapshot.stream] = snapshot
 
     def unfinished_steps(self) -> Iterator[UnfinishedStep]:
         """Yield the unfinished steps of all streams."""

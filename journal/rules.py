@@ -57,14 +57,16 @@ _NO_OPEN_CREATE: Final = frozenset(OperationOutcome) - {OperationOutcome.FAILED,
 class _Operation:
     kind: OperationKind
     victims: set[str]
-    unfinished: dict[UUID, Intent] = attrs.field(factory=dict)
+    unfinished: set[UUID] = attrs.field(factory=set)
     finished: bool = False
 
 
 @attrs.define
 class _Step:
     operation: UUID
-    intent: Intent
+    action: str
+    deletes: str | None
+    """The server that it deletes."""
     completed: bool = False
 
 
@@ -74,16 +76,16 @@ class StreamRules:
 
     version: int = 0
     epoch: int = 0
-    _cloud: str | None = None
-    _deleted: bool = False
-    _current: UUID | None = None
-    _taken_over: UUID | None = None
-    _event_ids: set[UUID] = attrs.field(factory=set)
-    _operations: dict[UUID, _Operation] = attrs.field(factory=dict)
-    _steps: dict[UUID, _Step] = attrs.field(factory=dict)
-    _known: set[str] = attrs.field(factory=set)
-    _named: set[str] = attrs.field(factory=set)
-    _last_delete: dict[str, StepOutcome] = attrs.field(factory=dict)
+    cloud: str | None = None
+    deleted: bool = False
+    current: UUID | None = None
+    taken_over: UUID | None = None
+    event_ids: set[UUID] = attrs.field(factory=set)
+    operations: dict[UUID, _Operation] = attrs.field(factory=dict)
+    steps: dict[UUID, _Step] = attrs.field(factory=dict)
+    known: set[str] = attrs.field(factory=set)
+    named: set[str] = attrs.field(factory=set)
+    last_delete: dict[str, StepOutcome] = attrs.field(factory=dict)
 
     def admit(self, event: Event) -> None:
         """Take the next event in. Raises OutOfOrder if it cannot stand here; these rules are of no more use then."""
@@ -100,7 +102,7 @@ class StreamRules:
                 self._finish(_operation_id(event), event.data)
             case InventoryObserved():
                 self._check_cloud(event.data.cloud)
-                self._known.update(server.server_id for server in event.data.servers)
+                self.known.update(server.server_id for server in event.data.servers)
             case ServersAdopted():
                 self._adopt(event.data)
             case OperatorResolved():
@@ -113,13 +115,13 @@ class StreamRules:
                 assert_never(event.data)
         self.version = event.version
         self.epoch = event.epoch
-        self._event_ids.add(event.id)
+        self.event_ids.add(event.id)
 
     def _check_envelope(self, event: Event) -> None:
         if event.version != self.version + 1:
             msg = f"expected version {self.version + 1}: versions count without a gap"
             raise OutOfOrder(msg)
-        if event.id in self._event_ids:
+        if event.id in self.event_ids:
             msg = f"event id {event.id} repeats; each event has its own"
             raise OutOfOrder(msg)
         if event.epoch < self.epoch:
@@ -144,7 +146,7 @@ class StreamRules:
             if id_ is None:
                 msg = "operation_started without an operation id"
                 raise OutOfOrder(msg)
-            if id_ in self._operations:
+            if id_ in self.operations:
                 msg = f"operation {id_} was started before"
                 raise OutOfOrder(msg)
             return
@@ -154,43 +156,43 @@ class StreamRules:
                 msg = f"{event.type} outside an operation"
                 raise OutOfOrder(msg)
             return
-        operation = self._operations.get(id_)
+        operation = self.operations.get(id_)
         if operation is None:
             msg = f"operation {id_} never started"
             raise OutOfOrder(msg)
         if operation.finished:
             msg = f"operation {id_} has finished"
             raise OutOfOrder(msg)
-        if id_ == self._taken_over and isinstance(data, Intent | OperationFinished):
-            msg = f"{event.type} of operation {id_}, which the unfinished delete {self._current} took over"
+        if id_ == self.taken_over and isinstance(data, Intent | OperationFinished):
+            msg = f"{event.type} of operation {id_}, which the unfinished delete {self.current} took over"
             raise OutOfOrder(msg)
 
     def _start(self, event: Event, data: OperationStarted) -> None:
-        if self._deleted and data.kind is not OperationKind.SWEEP:
+        if self.deleted and data.kind is not OperationKind.SWEEP:
             self._refuse_after_deleted(f"the start of a {data.kind}")
-        if self._current is not None:
-            current = self._operations[self._current]
+        if self.current is not None:
+            current = self.operations[self.current]
             if data.kind is not OperationKind.DELETE or current.kind is OperationKind.DELETE:
-                msg = f"a {data.kind} starts while the {current.kind} {self._current} is unfinished"
+                msg = f"a {data.kind} starts while the {current.kind} {self.current} is unfinished"
                 raise OutOfOrder(msg)
         if data.victims and data.kind is not OperationKind.SCALE:
             msg = f"a {data.kind} has victims, expected only of a scale"
             raise OutOfOrder(msg)
         self._check_cloud(data.cloud)
         self._check_known(data.victims, "victim")
-        self._taken_over = self._current
-        self._current = _operation_id(event)
-        self._operations[self._current] = _Operation(data.kind, set(data.victims))
+        self.taken_over = self.current
+        self.current = _operation_id(event)
+        self.operations[self.current] = _Operation(data.kind, set(data.victims))
 
     def _begin(self, operation_id: UUID, intent: Intent) -> None:
-        operation = self._operations[operation_id]
+        operation = self.operations[operation_id]
         if intent.action not in ACTIONS[operation.kind]:
             msg = f"{intent.action} in a {operation.kind}, expected one of {', '.join(sorted(ACTIONS[operation.kind]))}"
             raise OutOfOrder(msg)
         if operation.kind is OperationKind.SWEEP and intent.stage is not Stage.ROLLBACK:
             msg = f"a sweep deletes in stage {intent.stage}, expected rollback"
             raise OutOfOrder(msg)
-        if intent.step in self._steps:
+        if intent.step in self.steps:
             msg = f"step {intent.step} was begun before"
             raise OutOfOrder(msg)
         match intent:
@@ -205,11 +207,12 @@ class StreamRules:
                 msg = "a decommission lists no server_ids"
                 raise OutOfOrder(msg)
             operation.victims.update(intent.server_ids)
-        self._steps[intent.step] = _Step(operation_id, intent)
-        operation.unfinished[intent.step] = intent
+        deletes = intent.server_id if isinstance(intent, DeleteServer) else None
+        self.steps[intent.step] = _Step(operation_id, intent.action, deletes)
+        operation.unfinished.add(intent.step)
 
     def _complete(self, operation_id: UUID, data: Completion) -> None:
-        step = self._steps.get(data.step)
+        step = self.steps.get(data.step)
         if step is None:
             msg = f"completion of step {data.step}, which was never begun"
             raise OutOfOrder(msg)
@@ -219,35 +222,23 @@ class StreamRules:
         if step.completed:
             msg = f"second completion of step {data.step}"
             raise OutOfOrder(msg)
-        self._check_completed_id(step.intent, data)
+        _check_completed_id(step.action, data)
         step.completed = True
-        del self._operations[operation_id].unfinished[data.step]
-        if isinstance(step.intent, DeleteServer):
-            self._last_delete[step.intent.server_id] = data.outcome
+        self.operations[operation_id].unfinished.remove(data.step)
+        if step.deletes is not None:
+            self.last_delete[step.deletes] = data.outcome
         if data.server_id is not None:
             self._name(data.server_id)
 
-    def _check_completed_id(self, intent: Intent, data: Completion) -> None:
-        creates = isinstance(intent, CreateServer)
-        if data.server_id is None:
-            if creates and data.outcome is StepOutcome.SUCCEEDED:
-                msg = f"create {data.step} succeeded without a server_id"
-                raise OutOfOrder(msg)
-        elif not creates:
-            msg = f"completion of {intent.action} {data.step} has a server_id, expected only of a create"
-            raise OutOfOrder(msg)
-        elif data.outcome is StepOutcome.ABSENT:
-            msg = f"create {data.step} is absent, yet has a server_id"
-            raise OutOfOrder(msg)
-
     def _finish(self, operation_id: UUID, data: OperationFinished) -> None:
-        operation = self._operations[operation_id]
+        operation = self.operations[operation_id]
         ended = [operation]
-        if self._taken_over is not None:
-            ended.append(self._operations[self._taken_over])
+        if self.taken_over is not None:
+            ended.append(self.operations[self.taken_over])
         if data.outcome is OperationOutcome.SUCCEEDED:
             self._check_success(operation_id, operation)
-        open_create = next((s for op in ended for s, i in op.unfinished.items() if isinstance(i, CreateServer)), None)
+        unfinished = (step for each in ended for step in each.unfinished)
+        open_create = next((step for step in unfinished if self.steps[step].action == CreateServer.action), None)
         if open_create is not None and data.outcome in _NO_OPEN_CREATE:
             msg = (
                 f"operation {operation_id} ends as {data.outcome} with the unfinished create {open_create}, "
@@ -257,7 +248,7 @@ class StreamRules:
         as_deleted = (
             data.outcome is OperationOutcome.CANCELLED
             or (operation.kind is OperationKind.DELETE and data.outcome is OperationOutcome.SUCCEEDED)
-            or (operation.kind is OperationKind.SWEEP and self._deleted)
+            or (operation.kind is OperationKind.SWEEP and self.deleted)
         )
         if as_deleted != (data.cluster_status is ClusterStatus.DELETED):
             expected = "Deleted" if as_deleted else "another status"
@@ -268,38 +259,38 @@ class StreamRules:
             raise OutOfOrder(msg)
         for each in ended:
             each.finished = True
-        self._current = self._taken_over = None
-        self._deleted = self._deleted or as_deleted
+        self.current = self.taken_over = None
+        self.deleted = self.deleted or as_deleted
 
     def _check_success(self, operation_id: UUID, operation: _Operation) -> None:
-        for step, intent in operation.unfinished.items():
-            msg = f"operation {operation_id} ends as succeeded with the unfinished {intent.action} {step}"
+        for step in operation.unfinished:
+            msg = f"operation {operation_id} ends as succeeded with the unfinished {self.steps[step].action} {step}"
             raise OutOfOrder(msg)
         for victim in sorted(operation.victims):
-            if self._last_delete.get(victim) is StepOutcome.FAILED:
+            if self.last_delete.get(victim) is StepOutcome.FAILED:
                 msg = f"operation {operation_id} ends as succeeded, but the last delete of its victim {victim} failed"
                 raise OutOfOrder(msg)
 
     def _adopt(self, data: ServersAdopted) -> None:
         self._refuse_after_deleted("an adoption")
-        if self._current is not None:
-            msg = f"an adoption while operation {self._current} is unfinished"
+        if self.current is not None:
+            msg = f"an adoption while operation {self.current} is unfinished"
             raise OutOfOrder(msg)
         self._check_cloud(data.cloud)
         for server in data.servers:
             self._name(server.server_id)
 
     def _name(self, server_id: str) -> None:
-        if server_id in self._named:
+        if server_id in self.named:
             msg = f"server {server_id} was named by a completion or an adoption before"
             raise OutOfOrder(msg)
-        self._named.add(server_id)
-        self._known.add(server_id)
+        self.named.add(server_id)
+        self.known.add(server_id)
 
     def _check_word(self, data: OperatorResolved) -> None:
         if data.verdict is Word.GONE:
-            step = self._steps.get(data.step) if data.step else None
-            if step is None or not isinstance(step.intent, CreateServer):
+            step = self.steps.get(data.step) if data.step else None
+            if step is None or step.action != CreateServer.action:
                 msg = f"gone is said of step {data.step}, which is no create of this stream"
                 raise OutOfOrder(msg)
         elif data.server_id is not None:
@@ -307,19 +298,19 @@ class StreamRules:
 
     def _check_known(self, server_ids: tuple[str, ...], what: str) -> None:
         for server_id in server_ids:
-            if server_id not in self._known:
+            if server_id not in self.known:
                 msg = f"{what} {server_id} is not known to this stream"
                 raise OutOfOrder(msg)
 
     def _check_cloud(self, cloud: str) -> None:
-        if self._cloud is None:
-            self._cloud = cloud
-        elif cloud != self._cloud:
-            msg = f"cloud {cloud}, expected {self._cloud}: a stream belongs to one cloud, region and project"
+        if self.cloud is None:
+            self.cloud = cloud
+        elif cloud != self.cloud:
+            msg = f"cloud {cloud}, expected {self.cloud}: a stream belongs to one cloud, region and project"
             raise OutOfOrder(msg)
 
     def _refuse_after_deleted(self, what: str) -> None:
-        if self._deleted:
+        if self.deleted:
             msg = f"{what} after the cluster ended as Deleted; only a sweep may follow"
             raise OutOfOrder(msg)
 
@@ -327,3 +318,17 @@ class StreamRules:
 def _operation_id(event: Event) -> UUID:
     assert event.operation is not None, "checked with the envelope"
     return event.operation
+
+
+def _check_completed_id(action: str, data: Completion) -> None:
+    creates = action == CreateServer.action
+    if data.server_id is None:
+        if creates and data.outcome is StepOutcome.SUCCEEDED:
+            msg = f"create {data.step} succeeded without a server_id"
+            raise OutOfOrder(msg)
+    elif not creates:
+        msg = f"completion of {action} {data.step} has a server_id, expected only of a create"
+        raise OutOfOrder(msg)
+    elif data.outcome is StepOutcome.ABSENT:
+        msg = f"create {data.step} is absent, yet has a server_id"
+        raise OutOfOrder(msg)

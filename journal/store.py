@@ -13,6 +13,7 @@ import attrs
 
 from journal.codec import Document, digest, to_document
 from journal.events import CreateServer, DeleteServer, Event, Intent
+from journal.snapshot import Snapshot
 
 
 @attrs.frozen
@@ -126,6 +127,12 @@ class EventStore(Protocol):
         `read` returns them from the first on, each time it is called. Raises JournalRegressed if they do not end as the
         guard row says.
         """
+
+    def snapshot(self, stream: str) -> Snapshot | None:
+        """Return the snapshot that was kept of a stream, or None."""
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot, in place of an older one of the same stream. May raise StoreUnavailable; nothing depends on it."""
 
     def unfinished_steps(self) -> Iterator[UnfinishedStep]:
         """Yield the unfinished steps of all streams, by stream and version, without touching history."""

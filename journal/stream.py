@@ -1,5 +1,6 @@
 """One stream as its writer sees it: what was read so far, the rules, and appending under version and epoch."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Self
@@ -7,13 +8,15 @@ from uuid import UUID, uuid4
 
 from journal.clock import Clock
 from journal.codec import FIRST_HASH, from_document, to_document
-from journal.errors import DamagedStream, Fenced, OutOfOrder, StreamArchived, VersionConflict
+from journal.errors import DamagedStream, Fenced, OutOfOrder, StoreError, StreamArchived, VersionConflict
 from journal.events import Data, DeletionRequested, Event, OperationStarted, OwnershipTaken
 from journal.redaction import redacted
 from journal.rules import StreamRules
+from journal.snapshot import EVERY, Snapshot, is_due, state_in, taken
 from journal.store import Claim, EventStore, chained
 
 FIRST_EPOCH: Final = 1
+LOG: Final = logging.getLogger(__name__)
 
 
 class Stream:
@@ -30,17 +33,24 @@ class Stream:
         self._clock = clock
         self._new_id = new_id
         self._lock = threading.RLock()
+        self._before = 0
+        """How many events at the stream's beginning were not read: a snapshot stands for them."""
         self._events: list[Event] = []
         self._rules = StreamRules()
+        self._snapshot: Snapshot | None = None
 
     @classmethod
-    def load(cls, store: EventStore, stream_id: str, clock: Clock, new_id: Callable[[], UUID] = uuid4) -> Self:
-        """Return the stream with all its events, at its present epoch.
+    def load(
+        cls, store: EventStore, stream_id: str, clock: Clock, new_id: Callable[[], UUID] = uuid4, *, whole: bool = True
+    ) -> Self:
+        """Return the stream at its present epoch; unless `whole`, a snapshot may stand for its past until that is asked for.
 
         Raises StreamArchived, and DamagedStream, Malformed or OutOfOrder if the stored stream is damaged.
         """
         stream = cls(store, stream_id, clock, new_id)
         head = store.head(stream_id)
+        if not whole and head is not None and head.version >= EVERY:
+            stream._begin_with(store.snapshot(stream_id))
         stream.refresh()
         if head is not None and head.archived_to is not None:
             raise StreamArchived(stream_id, head.archived_to)
@@ -53,16 +63,19 @@ class Stream:
     @property
     def events(self) -> tuple[Event, ...]:
         """What has been read and appended so far, from version 1 on."""
+        self._read_past()
         return tuple(self._events)
 
     def since(self, version: int) -> tuple[Event, ...]:
         """Return what has been read and appended so far above a version."""
-        return tuple(self._events[version:])
+        if version < self._before:
+            self._read_past()
+        return tuple(self._events[version - self._before :])
 
     @property
     def version(self) -> int:
         """The version of the last event read or appended; 0 for a stream that does not exist yet."""
-        return len(self._events)
+        return self._before + len(self._events)
 
     @property
     def current_epoch(self) -> int:
@@ -156,6 +169,7 @@ class Stream:
             self._restart_rules()
             raise
         self._events.extend(stored)
+        self._keep_snapshot()
         return stored
 
     def _admit(self, event: Event) -> None:
@@ -170,6 +184,40 @@ class Stream:
         self._events.append(event)
 
     def _restart_rules(self) -> None:
-        self._rules = StreamRules()
-        for event in self._events:
+        state = state_in(self._snapshot) if self._snapshot is not None else None
+        self._rules = state or StreamRules()
+        for event in self.since(self._rules.version):
             self._rules.admit(event)
+
+    # ---- snapshots
+
+    def _begin_with(self, snapshot: Snapshot | None) -> None:
+        """Begin with a snapshot if it can be believed: then its last event is the first one that is kept."""
+        state = state_in(snapshot) if snapshot is not None else None
+        if snapshot is None or state is None:
+            return
+        last = next(self._store.read(self.id, after=snapshot.version - 1), None)
+        if last is not None and (last.version, last.hash) == (snapshot.version, snapshot.hash):
+            self._before, self._events, self._rules, self._snapshot = snapshot.version - 1, [last], state, snapshot
+
+    def _read_past(self) -> None:
+        """Read what a snapshot stood for."""
+        with self._lock:
+            if not self._before:
+                return
+            past = Stream(self._store, self.id, self._clock)
+            past.refresh()
+            if past.version < self.version or past._events[self.version - 1] != self._events[-1]:
+                msg = "the event is not the one that was read before"
+                raise DamagedStream(self.id, self.version, msg)
+            self._events, self._before = past._events[: self.version], 0
+
+    def _keep_snapshot(self) -> None:
+        """Keep a snapshot if that is worth while. What was appended stands, whether that works out or not."""
+        if not is_due(self.version, 0 if self._snapshot is None else self._snapshot.version):
+            return
+        self._snapshot = taken(self.id, self._hash, self._rules)
+        try:
+            self._store.keep_snapshot(self._snapshot)
+        except StoreError as error:
+            LOG.warning("cluster %s: no snapshot was kept: %s", self.id, error)

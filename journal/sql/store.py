@@ -7,18 +7,19 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, exists, select, update
+from sqlalchemy import Connection, Row, Select, exists, insert, select, update
 
 from journal.codec import Document, from_document
 from journal.errors import Fenced, Malformed
 from journal.events import Event
+from journal.snapshot import Snapshot
 from journal.sql.append import Append
 from journal.sql.archive import archive, restore
 from journal.sql.durability import check_durability
 from journal.sql.engine import Database, parsed
 from journal.sql.group import GroupCommit
 from journal.sql.heads import HEADS, as_head, head_of
-from journal.sql.schema import EVENTS, JOURNAL, STREAMS, UNFINISHED_STEPS, DatabaseNow
+from journal.sql.schema import EVENTS, JOURNAL, SNAPSHOTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
 from journal.sql.upgrade import check_current, downgrade
 from journal.sql.upgrade import upgrade as make_tables
 from journal.store import Claim, Head, UnfinishedStep
@@ -98,7 +99,10 @@ class SqlStore:
     def heads(self, *, changed_since: datetime | None = None) -> Iterator[Head]:
         """Yield the guard rows of all streams that are not archived, or of those changed since a time."""
         there = HEADS.where(STREAMS.c.archived_to.is_(None))
-        return self._heads(there if changed_since is None else there.where(STREAMS.c.changed_at >= changed_since.timestamp()))
+        if changed_since is not None:
+            microsecond = 1e-6  # to which a datetime is rounded
+            there = there.where(STREAMS.c.changed_at >= changed_since.timestamp() - microsecond)
+        return self._heads(there)
 
     def archived(self, *, still_stored: bool = False) -> Iterator[Head]:
         """Yield the guard rows of the archived streams."""
@@ -137,6 +141,23 @@ class SqlStore:
     def documents(self, stream: str) -> Iterator[Document]:
         """Yield the events of a stream as they are stored."""
         return self._documents(stream, 0)
+
+    def snapshot(self, stream: str) -> Snapshot | None:
+        """Return the snapshot that was kept of a stream."""
+        for row in self._database.rows(select(SNAPSHOTS).where(SNAPSHOTS.c.stream_id == stream)):
+            return Snapshot(row.stream_id, row.version, row.hash, row.made_by, row.data)
+        return None
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot."""
+        values = {name: getattr(snapshot, name) for name in ("version", "hash", "made_by", "data")}
+        its = SNAPSHOTS.c.stream_id == snapshot.stream
+
+        def keep(connection: Connection) -> None:
+            if not connection.execute(update(SNAPSHOTS).where(its).values(values)).rowcount:
+                connection.execute(insert(SNAPSHOTS).values(stream_id=snapshot.stream, **values))
+
+        self._database.transact(keep)
 
     def unfinished_steps(self) -> Iterator[UnfinishedStep]:
         """Yield the unfinished steps of all streams."""

@@ -23,6 +23,7 @@ from journal.events import (
     OwnershipTaken,
     StepOutcome,
 )
+from journal.snapshot import Snapshot
 from journal.store import Claim, EventStore
 
 OPERATION = uuid4()
@@ -297,6 +298,13 @@ class StoreContract:
         with pytest.raises(JournalRegressed):
             store.restore("c-1", list)
         assert [head.stream for head in store.archived()] == ["c-1"]
+
+    def test_the_last_snapshot_of_each_stream_is_kept(self, store: EventStore) -> None:
+        first, other, last = (Snapshot("c-1", version, "0" * 64, "me", "{}") for version in (7, 8, 9))
+        other = attrs.evolve(other, stream="c-2")
+        for snapshot in (first, other, last):
+            store.keep_snapshot(snapshot)
+        assert [store.snapshot(stream) for stream in ("c-1", "c-2", "c-3")] == [last, other, None]
 
 
 def finished(store: EventStore, stream: str) -> tuple[Event, ...]:

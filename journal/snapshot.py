@@ -1,0 +1,59 @@
+"""What opening a long stream would work out again: the state of its rules at one version.
+
+A snapshot saves time and nothing else. It is taken only if this very text of the rules made it and if the stream still
+has, at that version, the event that it was made after. Nothing is deleted on its word: the compensator replays all.
+"""
+
+from functools import cache
+from hashlib import sha256
+from inspect import getsource
+from typing import Final
+
+import attrs
+import msgspec
+
+from journal import codec, events, rules
+from journal.rules import StreamRules
+
+EVERY: Final = 1000
+"""Events after which a first snapshot is worth while."""
+
+
+@attrs.frozen
+class Snapshot:
+    """The state of a stream's rules right after a version."""
+
+    stream: str
+    version: int
+    hash: str
+    """That of the event at this version."""
+    made_by: str
+    data: str
+
+
+def is_due(version: int, last: int) -> bool:
+    """Tell whether a stream at this version is worth another snapshot, the last one being so old. All of them stay small."""
+    return version - last >= max(EVERY, last // 4)
+
+
+def taken(stream: str, hash_: str, state: StreamRules) -> Snapshot:
+    """Return a snapshot. It leaves out the ids of events: that none is used twice is the store's to see to."""
+    data = msgspec.json.encode(attrs.evolve(state, event_ids=set())).decode()
+    return Snapshot(stream, state.version, hash_, made_by(), data)
+
+
+def state_in(snapshot: Snapshot) -> StreamRules | None:
+    """Return the state, or None if another text of the rules made it, or it cannot be read."""
+    if snapshot.made_by != made_by():
+        return None
+    try:
+        return msgspec.json.decode(snapshot.data, type=StreamRules)
+    except msgspec.MsgspecError:
+        return None
+
+
+@cache
+def made_by() -> str:
+    """Return what changes with any change to the rules: a hash over the text of what decides."""
+    modules = (codec, events, rules)
+    return sha256("\0".join(getsource(module) for module in modules).encode()).hexdigest()
