@@ -22,11 +22,14 @@ LATE_SECONDS = 0.1
 
 
 class CommitCutter:
-    """A proxy on a free port of loopback; `decide` says of each COMMIT what becomes of it."""
+    """A proxy on a free port of loopback; `decide` says of each COMMIT what becomes of it, `late` waits before a late one."""
 
-    def __init__(self, port: int, decide: Callable[[], Cut]) -> None:
+    def __init__(
+        self, port: int, decide: Callable[[], Cut], late: Callable[[], object] = lambda: time.sleep(LATE_SECONDS)
+    ) -> None:
         self._target = ("127.0.0.1", port)
         self._decide = decide
+        self._late = late
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.port: int = self._listening.getsockname()[1]
@@ -61,7 +64,7 @@ class CommitCutter:
                 if what in (Cut.BEFORE, Cut.AFTER, Cut.LATE):
                     cut(client)
                 if what is Cut.LATE:
-                    time.sleep(LATE_SECONDS)
+                    self._late()
                 if what is not Cut.BEFORE:
                     server.sendall(data)
                 if what in (Cut.AFTER, Cut.LATE):
