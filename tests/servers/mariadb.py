@@ -56,7 +56,7 @@ class MariadbServer:
     def make_user(self) -> None:
         """Make the user of the tests."""
         self.run("CREATE USER IF NOT EXISTS 'j'@'127.0.0.1' IDENTIFIED BY 'secret'")
-        self.run("GRANT ALL ON *.* TO 'j'@'127.0.0.1'")
+        self.run("GRANT ALL ON *.* TO 'j'@'127.0.0.1' WITH GRANT OPTION")
 
     def make_database(self, name: str) -> str:
         """Make an empty database and return its URL."""
