@@ -51,7 +51,7 @@ class Append:
             return self.database.retrying()(self._attempt)
         except RetryError as error:
             away = error.last_attempt.exception()
-            msg = f"The journal at {self.database.shown} cannot be written to: {away}. Nothing was recorded."
+            msg = f"The journal at {self.database.shown} cannot be written to: {away} Nothing was recorded."
             raise self._unsettled() or StoreUnavailable(msg) from away
         except StoreUnavailable as error:
             raise self._unsettled() or error from error
@@ -85,7 +85,7 @@ class Append:
             self.may_be_recorded = self.may_be_recorded or (committing and failure is not Failure.ABORTED)
             if failure is Failure.FINAL:
                 raise self.database.unavailable(error) from error
-            raise Away(str(error.orig)) from error
+            raise Away(self.database.told(error)) from error
 
     def _swap(self, connection: Connection) -> bool:
         """Compare and swap the guard row, or insert a new stream's. Return whether exactly this row was hit."""

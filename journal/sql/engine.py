@@ -85,9 +85,14 @@ class Database:
             stop=stop_after_delay(self.retry_seconds),
         )
 
-    def unavailable(self, error: DBAPIError) -> StoreUnavailable:
+    def unavailable(self, error: DBAPIError, doing: str = "used") -> StoreUnavailable:
         """Return the error that a person can act on."""
-        return StoreUnavailable(f"The journal at {self.shown} cannot be used: {error.orig}")
+        return StoreUnavailable(f"The journal at {self.shown} cannot be {doing}: {self.told(error)}")
+
+    def told(self, error: DBAPIError) -> str:
+        """Return an error of the driver as a person is told of it, with what to do about it where that is known."""
+        said = " ".join(str(error.orig).split()).rstrip(".?")
+        return f"{said}. {self.backend.advice(error)}".rstrip()
 
     def close(self) -> None:
         """Close all connections."""
@@ -99,7 +104,7 @@ class Database:
                 return ask()
             except DBAPIError as error:
                 if self.backend.failure(error) in (Failure.ABORTED, Failure.LOST):
-                    raise Away(str(error.orig)) from error
+                    raise Away(self.told(error)) from error
                 raise self.unavailable(error) from error
 
         try:
@@ -128,4 +133,4 @@ def parsed(url: str) -> URL:
 
 def shown(url: URL) -> str:
     """Return a URL as it may be shown: without its password."""
-    return url.render_as_string(hide_password=True)
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)

@@ -59,8 +59,7 @@ def _revision(database: Database) -> str | None:
         with database.engine.connect().execution_options(**{READS: True}) as connection:
             return MigrationContext.configure(connection).get_current_revision()
     except DBAPIError as error:
-        msg = f"The journal at {database.shown} cannot be read: {error.orig}"
-        raise StoreUnavailable(msg) from error
+        raise database.unavailable(error, "read") from error
 
 
 def _refuse_newer(database: Database, found: str | None) -> None:
@@ -86,8 +85,10 @@ def _migrate(database: Database, migrate: Callable[[Config], None]) -> None:
     )
     try:
         again(attempt)
-    except (DBAPIError, CommandError) as error:
-        msg = f"The journal at {database.shown} cannot be upgraded: {error.orig if isinstance(error, DBAPIError) else error}"
+    except DBAPIError as error:
+        raise database.unavailable(error, "upgraded") from error
+    except CommandError as error:
+        msg = f"The journal at {database.shown} cannot be upgraded: {error}"
         raise StoreUnavailable(msg) from error
     finally:
         database.close()  # an upgrade's connections have settings of their own

@@ -47,10 +47,10 @@ class PostgresqlServer:
         self.process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def make_database(self, name: str) -> str:
+    def make_database(self, name: str, options: str = "") -> str:
         """Make an empty database and return its URL."""
         with self.connect() as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" {options}')
         return f"postgresql://{USER}:secret@127.0.0.1:{self.port}/{name}"
 
     def connect(self, database: str = "postgres") -> "psycopg.Connection[Any]":

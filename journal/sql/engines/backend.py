@@ -50,5 +50,8 @@ class Backend(Protocol):
     def size(self) -> TextClause:
         """Return the query for the bytes that the journal's tables and indexes take on disk."""
 
+    def advice(self, error: DBAPIError) -> str:
+        """Return what a person can do about an error of the driver, as a sentence; empty if nothing is known."""
+
     def failure(self, error: DBAPIError) -> Failure:
         """Tell what an error of the driver means."""

@@ -24,6 +24,27 @@ _ABORTED: Final = (1213, 1205, 1020, 1047, 1969)
 _LOST: Final = (1180, 1927, 2003, 2006, 2013, 2055)
 """Failure at commit (quorum lost), connection killed, cannot connect, server gone, connection lost."""
 
+_MAKE_ROOM: Final = "Make room on the server's disk; all that was acknowledged is there."
+_READ_ONLY: Final = "The server is set to read only; use the one that is written to."
+_RIGHTS: Final = 'Its user lacks a right; docs/command-line.md, "Rights in the database", lists what it takes.'
+_ADVICE: Final = {
+    1021: _MAKE_ROOM,
+    1040: "Let the server take more connections, or use fewer.",
+    1044: "Check user and database in the URL, and the user's rights.",
+    1045: "Check user and password in the URL.",
+    1049: "Check the database in the URL, or make it.",
+    1114: _MAKE_ROOM,
+    1142: _RIGHTS,
+    1143: _RIGHTS,
+    1227: _RIGHTS,
+    1290: _READ_ONLY,
+    1419: _RIGHTS,
+    1792: _READ_ONLY,
+    1836: _READ_ONLY,
+    2003: "Check host and port in the URL, and that the server runs.",
+}
+"""By the server's code."""
+
 _SETTINGS: Final = (
     "SET SESSION time_zone = '+00:00'",
     "SET SESSION sql_mode = 'TRADITIONAL'",  # what does not fit is refused, never cut
@@ -81,15 +102,24 @@ class Mariadb:
             "WHERE table_schema = DATABASE()"
         )
 
+    def advice(self, error: DBAPIError) -> str:
+        """Tell by the server's code."""
+        return _ADVICE.get(_code(error), "")
+
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by the server's code."""
-        arguments = getattr(error.orig, "args", ())
-        code = arguments[0] if arguments else None
+        code = _code(error)
         if code == _DUPLICATE:
             return Failure.CONFLICT
         if error.connection_invalidated or code in _LOST:
             return Failure.LOST
         return Failure.ABORTED if code in _ABORTED else Failure.FINAL
+
+
+def _code(error: DBAPIError) -> int:
+    """Return the server's or the client's code of an error, 0 if it has none."""
+    arguments = getattr(error.orig, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else 0
 
 
 def _prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine, TextClause, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from journal.errors import StoreError
 from journal.sql.engines.backend import Failure
@@ -20,6 +21,15 @@ _ABORTED: Final = ("40001", "40P01", "55P03", "57014", "25P03", "25006")
 """Serialization failure, deadlock, lock not available, cancelled, idle in transaction, read-only (a standby, for now)."""
 _LOST: Final = ("08", "57P")
 """Classes of connection failures, and of a server that shuts down or starts."""
+
+_CHECK_URL: Final = "Check host, port, user, password and database in the URL, and that the server runs."
+_ADVICE: Final = {
+    "25006": "The server is a standby, or set to read only; use the one that is written to.",
+    "42501": 'Its user lacks a right; docs/command-line.md, "Rights in the database", lists what it takes.',
+    "53100": "Make room on the server's disk; all that was acknowledged is there.",
+    "53300": "Let the server take more connections, or use fewer.",
+}
+"""By SQLSTATE."""
 
 _EXPECTED: Final = {
     "fsync": ("on",),
@@ -49,7 +59,8 @@ class Postgresql:
         return {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
 
     def prepare(self, engine: Engine) -> None:
-        """Nothing: the guard row is safe under every isolation level, and a commit is durable by default."""
+        """Refuse a database that cannot hold every text. The guard row is safe under every isolation level."""
+        event.listen(engine, "connect", _check_encoding, insert=True)  # before SQLAlchemy asks, which fails then
 
     def prepare_upgrade(self, connection: Connection) -> None:
         """Bound the wait for a table's lock."""
@@ -67,6 +78,13 @@ class Postgresql:
             "WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace"
         )
 
+    def advice(self, error: DBAPIError) -> str:
+        """Tell by SQLSTATE; whoever could not connect has none."""
+        state = getattr(error.orig, "sqlstate", None)
+        if state is None:
+            return _CHECK_URL if isinstance(error, OperationalError) else ""
+        return _ADVICE.get(state, "")
+
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by SQLSTATE; a server that is gone has none."""
         state = getattr(error.orig, "sqlstate", None)
@@ -78,3 +96,10 @@ class Postgresql:
         if state.startswith(_LOST):
             return Failure.LOST
         return Failure.ABORTED if state in _ABORTED else Failure.FINAL
+
+
+def _check_encoding(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    found = connection.info.parameter_status("server_encoding")
+    if found != "UTF8":
+        msg = f"The database {connection.info.dbname} has the encoding {found}, expected UTF8. Make another one for the journal."
+        raise StoreError(msg)

@@ -25,6 +25,16 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ceph", "fuse.ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs"}
 )
 """File systems without the locks and the shared memory that SQLite rests on."""
+_ADVICE: Final = {
+    "SQLITE_FULL": "Make room where it lies; all that was acknowledged is there.",
+    "SQLITE_IOERR": "Look at its disk; all that was acknowledged is there, if the disk is sound.",
+    "SQLITE_READONLY": "Work as a user who may write the file and its folder.",
+    "SQLITE_CANTOPEN": "Check the path, and that you may write the file and its folder.",
+    "SQLITE_BUSY": "Another process keeps it locked; end that one, or wait, and try again.",
+    "SQLITE_NOTADB": "It is no journal; check the path.",
+    "SQLITE_CORRUPT": "Restore it from a backup and run `provjournal journal restored`.",
+}
+"""By the beginning of SQLite's extended code."""
 _CONFLICTS: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
 
 
@@ -42,8 +52,7 @@ class Sqlite:
 
     def check_place(self, url: URL, *, make: bool) -> None:
         """Demand a folder, and the file unless it is to be made: SQLite would make an empty one by looking."""
-        assert url.database is not None, "checked when the URL was parsed"
-        path, shown = Path(url.database), url.render_as_string(hide_password=True)
+        path, shown = _path(url), url.set(drivername="sqlite").render_as_string()
         if not path.exists() and not make:
             msg = f"There is no journal at {shown}. Make it with `provjournal journal upgrade`."
             raise SchemaNotCurrent(msg)
@@ -65,7 +74,7 @@ class Sqlite:
 
     def weaknesses(self, connection: Connection) -> Sequence[str]:
         """Look at the file system and at the journal mode; what else matters is set on each connection."""
-        path = Path(connection.engine.url.database or "").resolve()
+        path = _path(connection.engine.url).resolve()
         found = []
         kind = file_system(path, [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)])
         if kind in NETWORK_FILE_SYSTEMS:
@@ -81,6 +90,11 @@ class Sqlite:
         """Ask for the pages of the file; the write-ahead log comes on top until it is merged."""
         return text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
 
+    def advice(self, error: DBAPIError) -> str:
+        """Tell by SQLite's extended code."""
+        name = getattr(error.orig, "sqlite_errorname", "")
+        return next((advice for code, advice in _ADVICE.items() if name.startswith(code)), "")
+
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by SQLite's extended code. A trigger arrives as an IntegrityError, too."""
         name = getattr(error.orig, "sqlite_errorname", "")
@@ -94,6 +108,11 @@ def file_system(path: Path, mounts: Iterable[tuple[str, str]]) -> str:
     holding = [(len(Path(point).parts), kind) for point, kind in mounts if path.is_relative_to(point)]
     deepest = max((depth for depth, _ in holding), default=0)
     return next((kind for depth, kind in reversed(holding) if depth == deepest), "")
+
+
+def _path(url: URL) -> Path:
+    assert url.database is not None, "checked when the URL was parsed"
+    return Path(url.database.removeprefix("file:"))
 
 
 def _prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
