@@ -9,7 +9,7 @@ help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
 	@echo "make test        run every check that must pass"
 	@echo "make durability  the faults of make test on the databases, hundreds of times (about half an hour)"
-	@echo "make bench       durable appends a second, as ratios to the raw driver"
+	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying a million events"
 	@echo "make lint        ruff, mypy, import contracts"
 	@echo "make cloud       run the local cloud until Ctrl-C"
 	@echo "make clean       remove the environments and the local cloud's state"
@@ -29,6 +29,7 @@ durability: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(VENV)/bin/python -m benchmarks.appends
+	$(VENV)/bin/python -m benchmarks.verification
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

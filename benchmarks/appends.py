@@ -46,7 +46,7 @@ def main() -> None:
             measured = rate(lambda append=append: writer(append), threads, args.seconds)
             print(f"{name:32} {measured:8.0f}/s  {measured / raw:.2f}")
         store.close()
-        database.dispose()
+        database.close()
 
 
 def rate(make: Callable[[], Callable[[], None]], threads: int, seconds: float) -> float:

@@ -1,6 +1,7 @@
 """Archiving: what is moved, that a crash anywhere loses nothing, and that nothing damaged or held ever goes."""
 
 import gzip
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
@@ -17,9 +18,11 @@ from journal.events import ClusterStatus, Data, Event, HoldPlaced, HoldReleased,
 from journal.files import read_file
 from journal.memory import MemoryStore
 from journal.sql import archive as sql_archive
+from journal.sql import store as sql_store
 from journal.sql.engine import Database, parsed
 from journal.sql.store import SqlStore, open_store
 from journal.store import EventStore, Head
+from journal.verify import verify_stream
 
 ENDS_AS_DELETED = OperationFinished(OperationOutcome.CANCELLED, ClusterStatus.DELETED, "")
 
@@ -195,3 +198,22 @@ def test_events_that_a_step_began_are_archived_with_it(tmp_path: Path) -> None:
         *follow(store, first, create_server(), OperationFinished(OperationOutcome.FAILED, ClusterStatus.ERROR, "")),
     ]
     assert list(read_file(archive_stream(store, head_of(store, "c-1"), tmp_path))) == history
+
+
+def test_no_more_than_a_page_of_events_is_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_archive, "PAGE", 50)
+    monkeypatch.setattr(sql_store, "PAGE", 50)
+    reason, count = "\u00e4" * 1000, 3_000
+    with closing(open_store(f"sqlite:///{tmp_path}/journal.db", upgrade=True)) as store:
+        deleted(store, "c-1")
+        for _ in range(count // 1000):
+            outside(store, "c-1", *[HoldReleased("ops", reason)] * 1000)
+        head = head_of(store, "c-1")
+        tracemalloc.start()
+        file = archive_stream(store, head, tmp_path)
+        store.restore("c-1", lambda: read_file(file))
+        assert set(verify_stream(store, head)) == {None}
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    whole = count * len(reason.encode())
+    assert peak < whole / 3, f"{peak} of {whole} bytes"
