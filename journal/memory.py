@@ -93,7 +93,9 @@ class MemoryStore:
             if now.archived_to is not None and now.archived_to != to:
                 raise StreamArchived(head.stream, now.archived_to)
             self._refuse_owner(self.head(head.stream))
-            if (now.version, now.hash, now.operation) != (head.version, head.hash, None):
+            if now.version == head.version and now.hash != head.hash:
+                raise JournalRegressed(head.stream, head.version, now.version)
+            if (now.version, now.operation) != (head.version, None):
                 raise VersionConflict(head.stream, head.version, now.version)
             self._heads[head.stream] = attrs.evolve(now, archived_to=to, owner=None, lease_expires_at=None)
             self._snapshots.pop(head.stream, None)

@@ -36,7 +36,7 @@ def _mark(database: Database, head: Head, to: str) -> None:
     if database.change(update(STREAMS).where(unchanged & finished).values(archived_to=to, owner=None, lease_expires_at=None)):
         return
     now = head_of(database, head.stream)
-    if now is None or now.version < head.version:
+    if now is None or now.version < head.version or (now.version == head.version and now.hash != head.hash):
         raise JournalRegressed(head.stream, head.version, 0 if now is None else now.version)
     if now.archived_to is not None and now.archived_to != to:
         raise StreamArchived(head.stream, now.archived_to)

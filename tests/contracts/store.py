@@ -286,6 +286,10 @@ class StoreContract:
         store.release("c-1", LONG.owner, epoch=1)
         with pytest.raises(VersionConflict):
             store.archive(head, "c-1.jsonl")
+        with pytest.raises(VersionConflict):
+            store.archive(attrs.evolve(head, hash=ended[-1].hash), "c-1.jsonl")
+        with pytest.raises(JournalRegressed):
+            store.archive(attrs.evolve(head, version=2), "c-1.jsonl")
         assert list(store.read("c-1")) == [*running, *ended]
 
     def test_what_is_put_back_must_be_what_was_archived(self, store: EventStore) -> None:

@@ -73,6 +73,9 @@ def test_killed_anywhere_it_loses_nothing_and_goes_on(
         if not killed_at(point, database, stream, tmp_path):
             break
         assert stored(store, stream) or archived(store, stream) == history, f"killed at statement {point}"
+        if head_of(store, stream).archived_to and point % 2:
+            store.restore(stream, lambda history=history: history)
+            assert list(store.read(stream)) == history, "put back from where the removal stopped"
         finish_archiving(store)
         if not head_of(store, stream).archived_to:
             archive_stream(store, head_of(store, stream), tmp_path)
@@ -110,6 +113,15 @@ def archived(store: SqlStore, stream: str) -> list[Event]:
     file = head_of(store, stream).archived_to
     assert file is not None
     return list(read_file(Path(file)))
+
+
+def test_a_file_that_is_not_what_was_written_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    history = deleted(store, "c-1")
+    monkeypatch.setattr(Path, "replace", lambda partial, path: path.write_bytes(partial.read_bytes()[:100]))
+    with pytest.raises(UnreadableFile):
+        archive_stream(store, head_of(store, "c-1"), tmp_path)
+    assert list(store.read("c-1")) == list(history)
 
 
 @pytest.mark.parametrize("verb", ["DELETE FROM events WHERE stream_id = 'c-2'", "UPDATE events SET data = '{}'"])

@@ -4,18 +4,20 @@ import random
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from builders import create_server, events, started
-from contracts.store import begin, follow
+from contracts.store import begin, follow, wait_until_after
 
 from journal.catch_up import CatchUp
 from journal.codec import FIRST_HASH
 from journal.errors import JournalRegressed
 from journal.memory import MemoryStore
+from journal.sql import store as sql_store
 from journal.sql.append import Append
 from journal.sql.engine import Database, parsed
 from journal.sql.store import SqlStore, open_store
@@ -80,6 +82,7 @@ def test_what_committed_long_after_its_time_is_found(urls: Urls, stores: list[Sq
         assert Append(slow, late, FIRST_HASH, 1, None).apply(connection)
         if "sqlite" not in urls[0]:
             begin(stores[0], "b")
+        wait_until_after(stores[0], next(stores[0].heads()).read_at + timedelta(milliseconds=5))
         seen = [event.stream for _ in range(3) for event in reader.read()]
     assert "late" not in seen
     assert [event.stream for event in reader.read()] == [], "its time is before the last look"
@@ -90,14 +93,27 @@ def test_what_committed_long_after_its_time_is_found(urls: Urls, stores: list[Sq
 def test_a_look_goes_back_far_enough_for_usual_transactions(urls: Urls, stores: list[SqlStore]) -> None:
     first = begin(stores[0], "a")
     reader = CatchUp(stores[0], all_every=1000)
-    assert len(list(reader.read())) == 1
     late = events(started(), stream="late", operation=first[0].operation)
     slow = Database(parsed(urls[-1]))
     with slow.engine.begin() as connection:
         assert Append(slow, late, FIRST_HASH, 1, None).apply(connection)
-        assert list(reader.read()) == []
+        assert list(reader.read()) == list(first)
     assert list(reader.read()) == list(late)
     slow.close()
+
+
+def test_what_is_appended_during_a_look_is_found_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_store, "PAGE", 1)
+    with closing(open_store(f"sqlite:///{tmp_path}/journal.db", upgrade=True)) as store:
+        first = begin(store, "a")
+        begin(store, "b")
+        begin(store, "c")
+        reader = CatchUp(store, overlap=timedelta(0), all_every=1000)
+        looking = reader.read()
+        assert [next(looking).stream, next(looking).stream] == ["a", "b"]
+        later = follow(store, first, create_server())
+        assert [event.stream for event in looking] == ["c"]
+        assert [event for event in reader.read() if event.stream == "a"] == list(later)
 
 
 def test_a_stream_that_is_not_any_more_what_was_read_has_lost_history() -> None:

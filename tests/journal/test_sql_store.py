@@ -6,20 +6,22 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from builders import create_server
+from builders import create_server, events
 from contracts.store import StoreContract, begin, follow
-from sqlalchemy import event, text
+from sqlalchemy import delete, event, insert, text
 
 from journal.errors import SchemaNotCurrent, StoreError, StoreUnavailable
 from journal.events import HoldPlaced
+from journal.sql.append import event_row
 from journal.sql.engine import Database, parsed
-from journal.sql.schema import METADATA
+from journal.sql.schema import EVENTS, METADATA
 from journal.sql.store import SqlStore, open_store
 from journal.verify import verify_stream
 
@@ -124,6 +126,31 @@ def test_verify_names_the_first_bad_place(path: Path, store: SqlStore, damage: s
     connection.close()
     damages = [found for found in verify_stream(store, head) if found is not None]
     assert [(found.stream, found.version) for found in damages] == [("c-1", version)]
+
+
+@pytest.mark.parametrize(
+    ("version", "what"),
+    [(2, "not the one that the stream's head names"), (3, "stands past the stream's head, which says version 2")],
+)
+def test_verify_finds_an_event_that_was_forged_with_its_hash(path: Path, store: SqlStore, version: int, what: str) -> None:
+    before = begin(store, "c-1", None, HoldPlaced("ops", "a"))[version - 2]
+    (forged,) = events(HoldPlaced("ops", "b"), after=before.version, previous=before.hash or "")
+    with closing(Database(parsed(f"sqlite:///{path}"))) as database, database.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER events_refuse_DELETE"))
+        connection.execute(delete(EVENTS).where(EVENTS.c.version == version))
+        connection.execute(insert(EVENTS).values(event_row(forged)))
+    (head,) = store.heads()
+    *good, damage = verify_stream(store, head)
+    assert set(good) == {None}
+    assert damage is not None
+    assert (damage.version, what in damage.what) == (version, True)
+
+
+def test_verify_takes_no_offence_at_a_stream_that_goes_on(store: SqlStore) -> None:
+    last = begin(store, "c-1")
+    (head,) = store.heads()
+    follow(store, last, create_server())
+    assert list(verify_stream(store, head)) == [None, None]
 
 
 WRITER = """
