@@ -25,7 +25,7 @@ test: lint $(CLOUD_VENV)/ready
 durability: $(VENV)/ready
 	@tests/servers/install.sh
 	PROVJOURNAL_CUTS=400 PROVJOURNAL_KILLS=30 PROVJOURNAL_RACES=1500 $(VENV)/bin/python -m pytest $(PYTEST_FLAGS) \
-		tests/faults/test_cut_commits.py tests/faults/test_killed_servers.py tests/faults/test_ownership_races.py
+		tests/faults/test_cut_commits.py tests/faults/test_power_loss.py tests/faults/test_killed_servers.py tests/faults/test_ownership_races.py
 
 bench: $(VENV)/ready
 	$(VENV)/bin/python -m benchmarks.appends

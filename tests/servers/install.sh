@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install Debian's database servers for the tests, unless they are there. Nothing is started: the tests do that, in folders of their own.
+# Install what the tests need of Debian's packages, unless it is there: database servers, and strace. Nothing is started: the tests do that, in folders of their own.
 set -euo pipefail
 
 missing=()
@@ -7,10 +7,11 @@ compgen -G "/usr/lib/postgresql/*/bin/postgres" > /dev/null || missing+=(postgre
 command -v mariadbd > /dev/null || missing+=(mariadb-server)
 [ -e /usr/lib/galera/libgalera_smm.so ] || missing+=(galera-4)
 command -v rsync > /dev/null || missing+=(rsync)
+command -v strace > /dev/null || missing+=(strace)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then
-    echo "missing: ${missing[*]}; the tests on their engines are left out (as root on Debian, make test would install them)"
+    echo "missing: ${missing[*]}; the tests that need them are left out (as root on Debian, make test would install them)"
     exit 0
 fi
 
