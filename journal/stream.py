@@ -33,9 +33,8 @@ class Stream:
         self._clock = clock
         self._new_id = new_id
         self._lock = threading.RLock()
-        self._before = 0
-        """How many events at the stream's beginning were not read: a snapshot stands for them."""
         self._events: list[Event] = []
+        """Those read and appended, without a gap; the first ones are missing while a snapshot stands for them."""
         self._rules = StreamRules()
         self._snapshot: Snapshot | None = None
 
@@ -68,14 +67,15 @@ class Stream:
 
     def since(self, version: int) -> tuple[Event, ...]:
         """Return what has been read and appended so far above a version."""
-        if version < self._before:
+        if version < _before(self._events):
             self._read_past()
-        return tuple(self._events[version - self._before :])
+        events = self._events
+        return tuple(events[version - _before(events) :])
 
     @property
     def version(self) -> int:
         """The version of the last event read or appended; 0 for a stream that does not exist yet."""
-        return self._before + len(self._events)
+        return self._events[-1].version if self._events else 0
 
     @property
     def current_epoch(self) -> int:
@@ -198,19 +198,19 @@ class Stream:
             return
         last = next(self._store.read(self.id, after=snapshot.version - 1), None)
         if last is not None and (last.version, last.hash) == (snapshot.version, snapshot.hash):
-            self._before, self._events, self._rules, self._snapshot = snapshot.version - 1, [last], state, snapshot
+            self._events, self._rules, self._snapshot = [last], state, snapshot
 
     def _read_past(self) -> None:
         """Read what a snapshot stood for."""
         with self._lock:
-            if not self._before:
+            if not _before(self._events):
                 return
             past = Stream(self._store, self.id, self._clock)
             past.refresh()
             if past.version < self.version or past._events[self.version - 1] != self._events[-1]:
                 msg = "the event is not the one that was read before"
                 raise DamagedStream(self.id, self.version, msg)
-            self._events, self._before = past._events[: self.version], 0
+            self._events = past._events[: self.version]
 
     def _keep_snapshot(self) -> None:
         """Keep a snapshot if that is worth while. What was appended stands, whether that works out or not."""
@@ -221,3 +221,8 @@ class Stream:
             self._store.keep_snapshot(self._snapshot)
         except StoreError as error:
             LOG.warning("cluster %s: no snapshot was kept: %s", self.id, error)
+
+
+def _before(events: Sequence[Event]) -> int:
+    """Return how many events stand before these in their stream."""
+    return events[0].version - 1 if events else 0
