@@ -64,8 +64,8 @@ class OpenStackCloud:
         timeout = (settings or Settings()).api_timeout_seconds
         try:
             connection = openstack.connect(cloud=cloud, app_name="provjournal", api_timeout=timeout)
-        except sdk.ConfigException as error:
-            msg = f"{error} Name a cloud of clouds.yaml with --cloud or OS_CLOUD."
+        except (sdk.ConfigException, keystone.AuthPluginException) as error:
+            msg = f"{str(error).rstrip('.')}. Name a cloud of clouds.yaml with --cloud or OS_CLOUD."
             raise UnknownCloud(msg) from error
         return cls(connection)
 

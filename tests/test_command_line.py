@@ -306,3 +306,13 @@ def test_wrong_usage_ends_with_2(run: Run, args: tuple[str, ...]) -> None:
     except SystemExit as ended:  # argparse leaves this way
         code = int(str(ended.code))
     assert code == 2
+
+
+def test_a_rollback_without_any_cloud_says_what_to_do(filled: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("OS_")]:
+        monkeypatch.delenv(name)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    code, out, err = filled("rollback", "c-1", "--dry-run")
+    assert (code, out) == (2, "")
+    assert err.endswith("Name a cloud of clouds.yaml with --cloud or OS_CLOUD.\n")
