@@ -7,10 +7,12 @@ again, or goes on. One stream at a time is looked at, and of that one event at a
 import gzip
 import os
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
+from uuid import uuid4
 
 from journal.codec import encode_line
 from journal.errors import BrokenChain
@@ -23,18 +25,25 @@ NAME_LENGTH: Final = 100
 """Characters of a cluster's name in the name of its file."""
 
 
-def reason_to_keep(store: EventStore, head: Head) -> str | None:
-    """Return why a stream is not to be archived, or None if it is. Reads its history only if it may have to go."""
+def reason_to_keep(store: EventStore, head: Head, quiet: timedelta = timedelta(0)) -> str | None:
+    """Return why a stream is not to be archived, or None if it is. Reads its history only if it may have to go.
+
+    `quiet` is how long nothing may have been appended: by the guard row, and by the last event where that row was last
+    changed by a version of this library that did not note the time.
+    """
+    if head.read_at - head.changed_at < quiet:
+        return f"changed less than {quiet.days} days ago"
     if head.owner_alive:
         return f"owned by {head.owner}"
     if head.operation is not None:
         return f"operation {head.operation} is unfinished"
-    return _reason_in(store.read(head.stream))
+    return _reason_in(store.read(head.stream), head.read_at - quiet)
 
 
-def _reason_in(events: Iterable[Event]) -> str | None:
-    deleted, held = False, False
+def _reason_in(events: Iterable[Event], until: datetime) -> str | None:
+    deleted = held = recent = False
     for event in events:
+        recent = event.recorded_at > until
         match event.data:
             case OperationFinished(cluster_status=status):
                 deleted = deleted or status is ClusterStatus.DELETED
@@ -46,18 +55,27 @@ def _reason_in(events: Iterable[Event]) -> str | None:
                 pass
     if not deleted:
         return "the cluster was not deleted"
+    if recent:
+        return f"its last event is later than {until:%Y-%m-%d}"
     return "held" if held else None
 
 
 def archive_stream(store: EventStore, head: Head, folder: Path) -> Path:
     """Move a stream into a file in this folder, and return its path.
 
-    Raises DamagedStream if it is not as it was written, VersionConflict or OwnerAlive if it has changed since `head` was
-    read, and OSError if the file cannot be written; the journal is then as it was.
+    Raises DamagedStream if it is not as it was written, VersionConflict, OwnerAlive or StreamArchived if it has changed
+    since `head` was read, and OSError if the file cannot be written; the journal is then as it was. A file that was
+    complete by then stays: another process may be about to rest on it.
     """
     path = folder.resolve() / _file_name(head)
-    _write(checked(store, head), path)
-    _check(path, head)
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
+    try:
+        _write(checked(store, head), partial)
+        _check(partial, head)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
     store.archive(head, str(path))
     return path
 
@@ -78,18 +96,16 @@ def _file_name(head: Head) -> str:
 
 
 def _write(events: Iterable[Event], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as lines:
-                for event in events:
-                    lines.write(encode_line(event))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+    with path.open("wb") as file:
+        with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as lines:
+            for event in events:
+                lines.write(encode_line(event))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from journal.codec import FIRST_HASH, Document, digest, from_document
-from journal.errors import DamagedStream, Malformed, OutOfOrder
+from journal.errors import DamagedStream, Malformed, OutOfOrder, StreamArchived
 from journal.events import Event
 from journal.rules import StreamRules
 from journal.store import EventStore, Head
@@ -12,7 +12,7 @@ from journal.store import EventStore, Head
 def checked(store: EventStore, head: Head) -> Iterator[Event]:
     """Yield the events of a stream, each one checked; `head`: its guard row, read before. The stream may go on meanwhile.
 
-    Raises DamagedStream at the first bad place.
+    Raises DamagedStream at the first bad place, and StreamArchived if the events are moved to a file meanwhile.
     """
     stream, rules, previous = head.stream, StreamRules(), FIRST_HASH
     try:
@@ -27,7 +27,10 @@ def checked(store: EventStore, head: Head) -> Iterator[Event]:
             yield event
     except (Malformed, OutOfOrder) as error:
         raise DamagedStream(stream, rules.version + 1, str(error)) from error
-    if rules.version < head.version and not _is_archived(store, stream):
+    if rules.version < head.version:
+        now = store.head(stream)
+        if now is not None and now.archived_to is not None:
+            raise StreamArchived(stream, now.archived_to)
         msg = f"events are missing: the stream's head says version {head.version}"
         raise DamagedStream(stream, rules.version + 1, msg)
 
@@ -37,6 +40,8 @@ def verify_stream(store: EventStore, head: Head) -> Iterator[DamagedStream | Non
     try:
         for _ in checked(store, head):
             yield None
+    except StreamArchived:
+        return
     except DamagedStream as damage:
         yield damage
 
@@ -60,8 +65,3 @@ def _expect_head(store: EventStore, event: Event) -> None:
     if now is None or now.version < event.version:
         msg = f"the event stands past the stream's head, which says version {0 if now is None else now.version}"
         raise DamagedStream(event.stream, event.version, msg)
-
-
-def _is_archived(store: EventStore, stream: str) -> bool:
-    now = store.head(stream)
-    return now is not None and now.archived_to is not None

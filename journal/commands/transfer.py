@@ -1,28 +1,24 @@
-"""Moving clusters out of the journal and into it."""
+"""Copying clusters from the journal into files, and from files into the journal."""
 
 import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from journal.archive import archive_stream, finish_archiving, reason_to_keep
 from journal.codec import FIRST_HASH, encode_line
-from journal.command_line import ERRORS, OK, PROBLEM, CommandError, FreeCommand, NeedsJournal, counted, say, tracked
-from journal.commands.options import named, number
-from journal.errors import AppendRefused, DamagedStream, EventIdReused
+from journal.command_line import OK, CommandError, FreeCommand, NeedsJournal, counted, say, tracked
+from journal.commands.options import named
+from journal.errors import EventIdReused
 from journal.events import Event
 from journal.files import read_file
 from journal.journal import Journal
 from journal.store import EventStore, Head
 from journal.verify import checked
 
-OLD_DAYS = 30
-"""How long a cluster is unchanged before it is archived."""
 IMPORTED_AT_ONCE = 1000
 """Events in one transaction of an import."""
 
@@ -53,77 +49,6 @@ class JournalExport(NeedsJournal, FreeCommand):
         return OK
 
 
-class JournalArchive(NeedsJournal, FreeCommand):
-    """Move deleted clusters out of the journal, each into a compressed file with its hashes. The only way to remove events.
-
-    A cluster is kept if it was not deleted, if an operation on it is unfinished or owned, or if it is held. Its name stays
-    taken. `journal verify FILE` checks a file, `journal import FILE` brings its cluster back.
-    """
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add what to archive and where to."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument("clusters", nargs="*", metavar="CLUSTER", help="which ones (default: all)")
-        parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="where to")
-        parser.add_argument(
-            "--older-than",
-            type=number,
-            metavar="DAYS",
-            default=OLD_DAYS,
-            help="without CLUSTER, only those unchanged for so long; VMs that land late are accounted for until then "
-            "(default: %(default)s)",
-        )
-        parser.add_argument("--dry-run", action="store_true", help="say what would be archived, and change nothing")
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Archive."""
-        problems: list[str] = []
-        with self.opened(parsed_args) as journal:
-            if not parsed_args.dry_run:
-                _make_folder(parsed_args.output)
-                if count := finish_archiving(journal.store):
-                    say(f"{counted(count, 'cluster')} of an earlier run, which was interrupted, now removed")
-            heads = named(journal, parsed_args.clusters)
-            old = timedelta(days=0 if parsed_args.clusters else parsed_args.older_than)
-            for head in tracked(heads, "archiving", len(heads)):
-                if head.read_at - head.changed_at < old:
-                    continue
-                reason = reason_to_keep(journal.store, head)
-                if reason is None:
-                    problems += _archive(journal.store, head, None if parsed_args.dry_run else parsed_args.output)
-                elif parsed_args.clusters:
-                    problems.append(f"cluster {head.stream!r} is kept: {reason}")
-        for problem in problems:
-            ERRORS.print(f"provjournal: {problem}", markup=False)
-        return PROBLEM if problems else OK
-
-
-def _archive(store: EventStore, head: Head, folder: Path | None) -> list[str]:
-    """Archive a cluster, and say so on standard output. Return what went wrong."""
-    events = counted(head.version, "event")
-    if folder is None:
-        print(f"cluster {head.stream!r}, {events}, would be archived")  # noqa: T201 (the command's output)
-        return []
-    try:
-        path = archive_stream(store, head, folder)
-    except (AppendRefused, DamagedStream) as error:
-        return [str(error)]
-    except OSError as error:
-        msg = f"{folder}: cannot be written to: {error.strerror}. Cluster {head.stream!r} and those after it are kept."
-        raise CommandError(msg) from error
-    print(f"cluster {head.stream!r}, {events}, is archived in {path}")  # noqa: T201 (the command's output)
-    return []
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"{path}: cannot be made: {error.strerror}"
-        raise CommandError(msg) from error
-
-
 class JournalImport(NeedsJournal, FreeCommand):
     """Read clusters from a file of JSON Lines into the journal. All of it is checked before anything is changed.
 
@@ -143,19 +68,20 @@ class JournalImport(NeedsJournal, FreeCommand):
             last = {event.stream: event for event in tracked(read_file(path), "checking")}
             archived = [head for head in journal.store.archived() if head.stream in last]
             _check_ends(path, archived, last)
-            for head in tracked(archived, "restoring", len(archived)):
-                journal.store.restore(head.stream, partial(_read_stream, path, head.stream))
-            if archived:
-                say(f"{counted(len(archived), 'archived cluster')} brought back")
             streams = _other_streams(path, {head.stream for head in archived}) if len(archived) < len(last) else {}
             _check_ids_differ(path, streams)
             todo = {stream: _missing(journal.store, stream, events) for stream, events in streams.items()}
             _check_ids_are_new(journal, todo)
+            for head in tracked(archived, "bringing back", len(archived)):
+                journal.store.restore(head.stream, partial(_read_stream, path, head.stream))
             for stream in tracked(todo, "importing", len(todo)):
                 _import(journal.store, streams[stream], len(todo[stream]))
+        if archived:
+            say(f"{counted(len(archived), 'archived cluster')} brought back")
         count = sum(map(len, todo.values()))
         there = sum(map(len, streams.values())) - count
-        say(f"{counted(count, 'event')} of {counted(len(streams), 'cluster')} imported; {there} were there already")
+        if streams or not archived:
+            say(f"{counted(count, 'event')} of {counted(len(streams), 'cluster')} imported; {there} were there already")
         return OK
 
 

@@ -33,11 +33,15 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 
 def downgrade(database: Database, revision: str) -> None:
-    """Take the tables back to an older revision, for an older version of this library.
+    """Take the tables back to an older revision, for an older version of this library; after a crash, again.
 
     Raises StoreError if it cannot be done, or if something would be lost.
     """
     _refuse_newer(database, _revision(database))
+    known = _revisions()
+    if revision not in known:
+        msg = f"There is no revision {revision}; there are {', '.join(sorted(known))}."
+        raise SchemaNotCurrent(msg)
     _migrate(database, lambda config: command.downgrade(config, revision))
 
 
@@ -63,8 +67,7 @@ def _revision(database: Database) -> str | None:
 
 
 def _refuse_newer(database: Database, found: str | None) -> None:
-    known = {revision.revision for revision in _scripts().walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in _revisions():
         msg = f"The journal at {database.shown} was made by a newer version of this library. Install that version."
         raise SchemaNotCurrent(msg)
 
@@ -86,12 +89,16 @@ def _migrate(database: Database, migrate: Callable[[Config], None]) -> None:
     try:
         again(attempt)
     except DBAPIError as error:
-        raise database.unavailable(error, "upgraded") from error
+        raise database.unavailable(error, "migrated") from error
     except CommandError as error:
-        msg = f"The journal at {database.shown} cannot be upgraded: {error}"
+        msg = f"The journal at {database.shown} cannot be migrated: {error}"
         raise StoreUnavailable(msg) from error
     finally:
         database.close()  # an upgrade's connections have settings of their own
+
+
+def _revisions() -> set[str]:
+    return {script.revision for script in _scripts().walk_revisions()}
 
 
 def _scripts() -> ScriptDirectory:

@@ -1,19 +1,23 @@
 """Archiving: what is moved, that a crash anywhere loses nothing, and that nothing damaged or held ever goes."""
 
 import gzip
+import os
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+import attrs
 import pytest
-from builders import create_server, events
+from builders import T0, create_server, events
 from contracts.store import LONG, begin, follow
 from sqlalchemy import event, text
 
 from journal.archive import archive_stream, finish_archiving, reason_to_keep
-from journal.errors import BrokenChain, DamagedStream, UnreadableFile, VersionConflict
+from journal.codec import Document
+from journal.errors import BrokenChain, DamagedStream, StreamArchived, UnreadableFile, VersionConflict
 from journal.events import ClusterStatus, Data, Event, HoldPlaced, HoldReleased, OperationFinished, OperationOutcome
 from journal.files import read_file
 from journal.memory import MemoryStore
@@ -118,7 +122,7 @@ def archived(store: SqlStore, stream: str) -> list[Event]:
 def test_a_file_that_is_not_what_was_written_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     history = deleted(store, "c-1")
-    monkeypatch.setattr(Path, "replace", lambda partial, path: path.write_bytes(partial.read_bytes()[:100]))
+    monkeypatch.setattr("os.fsync", lambda file: os.ftruncate(file, 100))  # as a disk that lies
     with pytest.raises(UnreadableFile):
         archive_stream(store, head_of(store, "c-1"), tmp_path)
     assert list(store.read("c-1")) == list(history)
@@ -142,6 +146,7 @@ def test_a_stream_that_went_on_meanwhile_is_kept(store: SqlStore, tmp_path: Path
     more = outside(store, "c-1", HoldPlaced("ops", "wait"))
     with pytest.raises((VersionConflict, BrokenChain)):
         archive_stream(store, head, tmp_path)
+    assert list(tmp_path.glob("*.jsonl.gz")) == []
     assert list(store.read("c-1")) == [*history, *more]
 
 
@@ -167,10 +172,43 @@ def test_what_is_not_over_is_kept(make: Callable[[EventStore], object], reason: 
     assert reason in str(reason_to_keep(store, head_of(store, "c-1")))
 
 
-def test_what_is_over_goes() -> None:
-    store = MemoryStore()
+def test_what_is_over_goes_once_it_was_quiet_for_long_enough() -> None:
+    now = T0 + timedelta(days=3)
+    store = MemoryStore(lambda: now)
     deleted(store, "c-1", HoldPlaced("ops", "look"), HoldReleased("ops", "looked"))
-    assert reason_to_keep(store, head_of(store, "c-1")) is None
+    head = attrs.evolve(head_of(store, "c-1"), changed_at=T0)
+    assert reason_to_keep(store, head, timedelta(days=2)) is None
+    assert "changed less than 4 days ago" in str(reason_to_keep(store, head, timedelta(days=4)))
+    unknown = attrs.evolve(head, changed_at=datetime(1970, 1, 1, tzinfo=UTC))
+    assert reason_to_keep(store, unknown, timedelta(days=2)) is None
+    assert "last event is later than 2026-11-22" in str(reason_to_keep(store, unknown, timedelta(days=4)))
+
+
+class ArchivedMeanwhile(MemoryStore):
+    """A store whose stream is archived by another process while this one reads it."""
+
+    other: Path
+
+    def documents(self, stream: str) -> Iterator[Document]:
+        documents = super().documents(stream)
+        yield next(documents)
+        head = self.head(stream)
+        if head is not None and head.archived_to is None:
+            self.documents = super().documents  # type: ignore[method-assign]
+            archive_stream(self, head, self.other)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_two_that_archive_at_once_leave_a_whole_file(tmp_path: Path, same: bool) -> None:
+    store = ArchivedMeanwhile()
+    history = deleted(store, "c-1")
+    store.other = tmp_path if same else tmp_path / "other"
+    store.other.mkdir(exist_ok=True)
+    with pytest.raises(StreamArchived):
+        archive_stream(store, head_of(store, "c-1"), tmp_path)
+    (file,) = store.other.iterdir()
+    assert list(read_file(file)) == list(history)
+    assert [path for path in tmp_path.iterdir() if path.is_file() and path != file] == []
 
 
 def test_a_damaged_stream_is_kept(tmp_path: Path) -> None:

@@ -136,16 +136,32 @@ def test_threads_that_upgrade_at_once_make_one_journal(urls: list[str]) -> None:
         store.close()
 
 
-def test_an_upgrade_that_was_killed_anywhere_can_be_done_again(new_database: Callable[[str], list[str]]) -> None:
+@pytest.mark.parametrize("engine", ["sqlite", "mariadb"])
+def test_an_upgrade_that_was_killed_anywhere_can_be_done_again(new_database: Callable[[str], list[str]], engine: str) -> None:
     for point in count(1):
-        (url,) = new_database("mariadb")
+        (url,) = new_database(engine)
         with closing(Database(parsed(url))) as database:
-            if not killed_at(point, database):
+            if not killed_at(point, database, upgrade):
                 break
             upgrade(database)
             store = SqlStore(database)
             store.archive(finished_head(store), "c-1.jsonl")
     assert point > 10, "statements of an upgrade"
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "mariadb"])
+def test_a_downgrade_that_was_killed_anywhere_can_be_done_again(new_database: Callable[[str], list[str]], engine: str) -> None:
+    (url,) = new_database(engine)
+    with closing(Database(parsed(url))) as database:
+        upgrade(database, FIRST)
+        first = columns(database)
+        for point in count(1):
+            upgrade(database)
+            if not killed_at(point, database, lambda database: downgrade(database, FIRST)):
+                break
+            downgrade(database, FIRST)
+            assert columns(database) == first
+    assert point > 5, "statements of a downgrade"
 
 
 def finished_head(store: SqlStore) -> Head:
@@ -158,8 +174,8 @@ class Killed(BaseException):
     """Stands for kill -9."""
 
 
-def killed_at(point: int, database: Database) -> bool:
-    """Upgrade, and end before the so many-th statement; tell whether there was one."""
+def killed_at(point: int, database: Database, migrate: Callable[[Database], None]) -> bool:
+    """Migrate, and end before the so many-th statement; tell whether there was one."""
     statements = count(1)
 
     def before(*_: object) -> None:
@@ -168,12 +184,20 @@ def killed_at(point: int, database: Database) -> bool:
 
     event.listen(database.engine, "before_cursor_execute", before)
     try:
-        upgrade(database)
+        migrate(database)
     except Killed:
         return True
     finally:
         event.remove(database.engine, "before_cursor_execute", before)
     return False
+
+
+@pytest.mark.parametrize("revision", ["base", "-1", "-2", "0000", "nonsense"])
+def test_going_down_never_removes_the_journal(database: Database, history: list[Event], revision: str) -> None:
+    upgrade(database)
+    with pytest.raises(SchemaNotCurrent, match=f"no revision {revision}; there are 0001, 0002"):
+        downgrade(database, revision)
+    expect(database, history)
 
 
 def test_going_down_is_refused_while_streams_are_archived(urls: list[str]) -> None:

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import LONGTEXT
 
+from journal.errors import StoreError
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -111,7 +113,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove everything."""
+    """Remove everything. Raises StoreError while there is anything to lose."""
+    if op.get_bind().scalar(sa.select(sa.func.count()).select_from(sa.table("streams"))):
+        msg = "The journal holds clusters, and is never removed with them. There is no version before revision 0001."
+        raise StoreError(msg)
     for table in ("unfinished_steps", "events", "streams", "journal"):
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":

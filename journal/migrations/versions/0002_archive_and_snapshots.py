@@ -99,7 +99,7 @@ def downgrade() -> None:
     """Take all of it back. Raises StoreError while there are archived streams, which the version before would not know."""
     streams = sa.table("streams", sa.column("archived_to"))
     archived = sa.select(sa.func.count()).select_from(streams).where(streams.c.archived_to.is_not(None))
-    if count := op.get_bind().scalar(archived):
+    if _has_column("archived_to") and (count := op.get_bind().scalar(archived)):
         msg = f"{count} archived clusters would look damaged to the version before. Import their archives first."
         raise StoreError(msg)
     _execute(KEEP_ALWAYS)
