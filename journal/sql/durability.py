@@ -4,15 +4,13 @@ import logging
 
 from journal.errors import WeakDurability
 from journal.sql.engine import Database
-from journal.sql.engines.backend import READS
 
 LOG = logging.getLogger(__name__)
 
 
 def check_durability(database: Database, *, strict: bool) -> None:
     """Warn of each setting under which an acknowledged append could be lost. Raises WeakDurability instead if `strict`."""
-    with database.engine.connect().execution_options(**{READS: True}) as connection:
-        found = database.backend.weaknesses(connection)
+    found = database.look(database.backend.weaknesses)
     if found and strict:
         raise WeakDurability(database.shown, found)
     for weakness in found:

@@ -64,6 +64,18 @@ class Database:
 
         return self._again(ask)
 
+    def look(self, see: Callable[[Connection], Result]) -> Result:
+        """Return what is seen at first, when a journal is opened. A database that is away is told at once.
+
+        Only one that is busy is asked again: SQLite is, while another process makes the file. Raises StoreUnavailable.
+        """
+
+        def attempt() -> Result:
+            with self._reader.connect() as connection:
+                return see(connection)
+
+        return self._again(attempt, retried=(Failure.ABORTED,))
+
     def change(self, statement: UpdateBase) -> int:
         """Run a change that may safely run twice, and return how many rows it hit. Raises StoreUnavailable."""
         return self.transact(lambda connection: connection.execute(statement).rowcount)
@@ -98,12 +110,12 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
 
-    def _again(self, ask: Callable[[], Result]) -> Result:
+    def _again(self, ask: Callable[[], Result], retried: Sequence[Failure] = (Failure.ABORTED, Failure.LOST)) -> Result:
         def attempt() -> Result:
             try:
                 return ask()
             except DBAPIError as error:
-                if self.backend.failure(error) in (Failure.ABORTED, Failure.LOST):
+                if self.backend.failure(error) in retried:
                     raise Away(self.told(error)) from error
                 raise self.unavailable(error) from error
 

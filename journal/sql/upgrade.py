@@ -14,7 +14,6 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from journal.errors import SchemaNotCurrent, StoreUnavailable
 from journal.sql.engine import Database
-from journal.sql.engines.backend import READS
 
 ATTEMPTS: Final = 5
 """How often an upgrade is tried: another conductor may upgrade at the same time, and readers may be in the way."""
@@ -28,8 +27,10 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
     Safe to run on every conductor at once, and again after a crash. Raises StoreError if it cannot be done.
     """
-    _refuse_newer(database, _revision(database))
-    _migrate(database, lambda config: command.upgrade(config, revision))
+    found = _revision(database)
+    _refuse_newer(database, found)
+    if found != _scripts().get_current_head():
+        _migrate(database, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(database: Database, revision: str) -> None:
@@ -59,11 +60,7 @@ def check_current(database: Database) -> None:
 
 
 def _revision(database: Database) -> str | None:
-    try:
-        with database.engine.connect().execution_options(**{READS: True}) as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    except DBAPIError as error:
-        raise database.unavailable(error, "read") from error
+    return database.look(lambda connection: MigrationContext.configure(connection).get_current_revision())
 
 
 def _refuse_newer(database: Database, found: str | None) -> None:
@@ -75,7 +72,7 @@ def _refuse_newer(database: Database, found: str | None) -> None:
 def _migrate(database: Database, migrate: Callable[[Config], None]) -> None:
     def attempt() -> None:
         config = _config()
-        with _ALEMBIC, database.engine.begin() as connection:
+        with _ALEMBIC, database.backend.upgrading(database.engine), database.engine.begin() as connection:
             database.backend.prepare_upgrade(connection)
             config.attributes["connection"] = connection
             migrate(config)

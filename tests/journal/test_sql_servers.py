@@ -60,10 +60,15 @@ class TestSqlStoreOnServers(StoreContract):
         return OnAllNodes(stores)
 
 
+def is_ours(_object: object, name: str | None, *_: object) -> bool:
+    """Leave out the table by which processes on MariaDB upgrade one after the other."""
+    return name != "upgrading"
+
+
 def test_the_migrations_make_what_the_code_expects(urls: Urls, stores: list[SqlStore]) -> None:
     engine = Database(parsed(urls[-1])).engine
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        assert compare_metadata(MigrationContext.configure(connection, opts={"include_object": is_ours}), METADATA) == []
     engine.dispose()
 
 

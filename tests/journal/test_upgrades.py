@@ -21,6 +21,7 @@ from journal.events import Event
 from journal.memory import MemoryStore
 from journal.sql.append import event_row
 from journal.sql.engine import Database, parsed
+from journal.sql.engines import mariadb
 from journal.sql.engines.backend import READS
 from journal.sql.store import SqlStore, open_store
 from journal.sql.upgrade import downgrade, upgrade
@@ -137,7 +138,10 @@ def test_threads_that_upgrade_at_once_make_one_journal(urls: list[str]) -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "mariadb"])
-def test_an_upgrade_that_was_killed_anywhere_can_be_done_again(new_database: Callable[[str], list[str]], engine: str) -> None:
+def test_an_upgrade_that_was_killed_anywhere_can_be_done_again(
+    new_database: Callable[[str], list[str]], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mariadb, "CLAIM_SECONDS", 1)
     for point in count(1):
         (url,) = new_database(engine)
         with closing(Database(parsed(url))) as database:
@@ -150,7 +154,10 @@ def test_an_upgrade_that_was_killed_anywhere_can_be_done_again(new_database: Cal
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "mariadb"])
-def test_a_downgrade_that_was_killed_anywhere_can_be_done_again(new_database: Callable[[str], list[str]], engine: str) -> None:
+def test_a_downgrade_that_was_killed_anywhere_can_be_done_again(
+    new_database: Callable[[str], list[str]], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mariadb, "CLAIM_SECONDS", 1)
     (url,) = new_database(engine)
     with closing(Database(parsed(url))) as database:
         upgrade(database, FIRST)

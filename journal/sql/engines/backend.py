@@ -1,6 +1,7 @@
 """The port that each database engine fills."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final, Protocol
 
@@ -40,6 +41,9 @@ class Backend(Protocol):
 
     def prepare(self, engine: Engine) -> None:
         """See to it that every connection has the settings on which the store's promises rest."""
+
+    def upgrading(self, engine: Engine) -> AbstractContextManager[None]:
+        """Keep other processes from upgrading meanwhile, where the transaction of an upgrade does not. Raises StoreError."""
 
     def prepare_upgrade(self, connection: Connection) -> None:
         """See to it that an upgrade waits for others for a short time only: whoever comes behind it waits, too."""

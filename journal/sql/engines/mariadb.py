@@ -1,12 +1,15 @@
 """MariaDB and Galera, through PyMySQL: the URL form that OpenStack's services use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, TextClause, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
+from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result, stop_after_delay, wait_random
 
 from journal.errors import StoreError
 from journal.sql.engines.backend import Failure
@@ -17,6 +20,15 @@ ANSWER_SECONDS: Final = 60
 """How long an answer may take."""
 UPGRADE_WAITS_SECONDS: Final = 3
 """How long an upgrade waits for a lock, while others wait behind it."""
+
+CLAIM_SECONDS: Final = 120
+"""How long an upgrade may take until another process takes it for dead."""
+_CLAIMS: Final = (
+    "CREATE TABLE IF NOT EXISTS upgrading (single TINYINT PRIMARY KEY, owner VARCHAR(36), until DOUBLE NOT NULL) ENGINE = InnoDB",
+    "INSERT IGNORE INTO upgrading VALUES (1, NULL, 0)",
+)
+_TAKE_CLAIM: Final = """UPDATE upgrading SET owner = :me, until = UNIX_TIMESTAMP(SYSDATE(6)) + :seconds
+    WHERE single = 1 AND until < UNIX_TIMESTAMP(SYSDATE(6))"""
 
 _DUPLICATE: Final = 1062
 _ABORTED: Final = (1213, 1205, 1020, 1047, 1969)
@@ -79,6 +91,31 @@ class Mariadb:
         """Have every connection be strict and read causally."""
         event.listen(engine, "connect", _prepare)
 
+    @contextmanager
+    def upgrading(self, engine: Engine) -> Iterator[None]:
+        """Hold a claim on the journal's schema.
+
+        MariaDB commits each statement, and a Galera cluster hangs for good if two of its nodes are given the same
+        CREATE TRIGGER at once (seen with MariaDB 10.11). A claim is a row, since no other lock is a whole cluster's.
+        """
+        me = {"me": str(uuid4()), "seconds": CLAIM_SECONDS}
+        claims = engine.execution_options(isolation_level="AUTOCOMMIT")
+        claim = Retrying(
+            retry=retry_if_result(lambda claimed: not claimed) | retry_if_exception(self._may_pass),
+            wait=wait_random(0.05, 0.5),
+            stop=stop_after_delay(CLAIM_SECONDS + 30),
+            retry_error_callback=_no_claim,
+        )
+        claim(_claim, claims, me)
+        try:
+            yield
+        finally:
+            with claims.connect() as connection:
+                connection.execute(text("UPDATE upgrading SET until = 0 WHERE owner = :me"), {"me": me["me"]})
+
+    def _may_pass(self, error: BaseException) -> bool:
+        return isinstance(error, DBAPIError) and self.failure(error) in (Failure.ABORTED, Failure.LOST)
+
     def prepare_upgrade(self, connection: Connection) -> None:
         """Bound the wait for a table's metadata lock."""
         connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {UPGRADE_WAITS_SECONDS}")
@@ -114,6 +151,21 @@ class Mariadb:
         if error.connection_invalidated or code in _LOST:
             return Failure.LOST
         return Failure.ABORTED if code in _ABORTED else Failure.FINAL
+
+
+def _claim(claims: Engine, me: dict[str, Any]) -> bool:
+    """Try to claim the schema, and tell whether that worked."""
+    with claims.connect() as connection:
+        for statement in _CLAIMS:
+            connection.execute(text(statement))
+        return connection.execute(text(_TAKE_CLAIM), me).rowcount == 1
+
+
+def _no_claim(state: RetryCallState) -> bool:
+    assert state.outcome is not None, "called after an attempt"
+    state.outcome.result()  # raises what the last attempt raised
+    msg = "Another process upgrades the journal and does not come to an end. Look for it, and try again."
+    raise StoreError(msg)
 
 
 def _code(error: DBAPIError) -> int:

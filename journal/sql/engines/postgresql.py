@@ -1,6 +1,7 @@
 """PostgreSQL, through psycopg 3."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, TextClause, event, text
@@ -61,6 +62,10 @@ class Postgresql:
     def prepare(self, engine: Engine) -> None:
         """Refuse a database that cannot hold every text. The guard row is safe under every isolation level."""
         event.listen(engine, "connect", _check_encoding, insert=True)  # before SQLAlchemy asks, which fails then
+
+    def upgrading(self, engine: Engine) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
+        """Nothing: an upgrade is one transaction, and one of two at once is undone as a whole."""
+        return nullcontext()
 
     def prepare_upgrade(self, connection: Connection) -> None:
         """Bound the wait for a table's lock."""

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,6 +69,10 @@ class Sqlite:
         """Have writers lock at once and durably, and the driver begin no transactions of its own."""
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
+
+    def upgrading(self, engine: Engine) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
+        """Nothing: an upgrade is one transaction."""
+        return nullcontext()
 
     def prepare_upgrade(self, connection: Connection) -> None:
         """Nothing: the transaction has the file's only write lock, and readers go on reading."""
