@@ -8,7 +8,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
 	@echo "make test        run every check that must pass"
-	@echo "make durability  the faults of make test on the databases, hundreds of times (about half an hour)"
+	@echo "make durability  the faults of make test on the databases, hundreds of times (about three quarters of an hour)"
 	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying a million events"
 	@echo "make lint        ruff, mypy, import contracts"
 	@echo "make cloud       run the local cloud until Ctrl-C"
@@ -24,8 +24,9 @@ test: lint $(CLOUD_VENV)/ready
 
 durability: $(VENV)/ready
 	@tests/servers/install.sh
-	PROVJOURNAL_CUTS=400 PROVJOURNAL_KILLS=30 PROVJOURNAL_RACES=1500 $(VENV)/bin/python -m pytest $(PYTEST_FLAGS) \
-		tests/faults/test_cut_commits.py tests/faults/test_power_loss.py tests/faults/test_killed_servers.py tests/faults/test_ownership_races.py
+	PROVJOURNAL_CUTS=400 PROVJOURNAL_KILLS=30 PROVJOURNAL_KILLED_WRITERS=100 PROVJOURNAL_RACES=1000 $(VENV)/bin/python -m pytest $(PYTEST_FLAGS) \
+		tests/faults/test_cut_commits.py tests/faults/test_power_loss.py tests/faults/test_killed_servers.py tests/faults/test_killed_writers.py \
+		tests/faults/test_ownership_races.py
 
 bench: $(VENV)/ready
 	$(VENV)/bin/python -m benchmarks.appends

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import cycle
+from itertools import cycle, islice, product
 from uuid import uuid4
 
 import pytest
@@ -13,24 +13,33 @@ from builders import started
 from journal.clock import SystemClock
 from journal.errors import AppendRefused
 from journal.events import HoldPlaced
+from journal.sql.engine import Database, parsed
 from journal.sql.store import SqlStore, open_store
 from journal.store import Claim
 from journal.stream import Stream
 
 RACES = int(os.environ.get("PROVJOURNAL_RACES", "30"))
-"""Races on each engine. `make durability` runs more."""
+"""Races on each engine and isolation level. `make durability` runs more."""
 CONDUCTORS = 3
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "galera"])
+LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
+ENGINES = [("sqlite", "SERIALIZABLE"), *product(("postgresql", "mariadb", "galera"), LEVELS)]
+
+
+@pytest.fixture(params=ENGINES, ids=" ".join)
 def stores(request: pytest.FixtureRequest, new_database: Callable[[str], list[str]]) -> Iterator[list[SqlStore]]:
-    """Each conductor's own store, on a node of its own where there are several."""
+    """Each conductor's own store, on a node of its own where there are several, under an isolation level."""
+    engine, level = request.param
     with ExitStack() as stack:
-        nodes = cycle(new_database(request.param))
-        opened = [open_store(next(nodes), upgrade=True) for _ in range(CONDUCTORS)]
-        for store in opened:
-            stack.callback(store.close)
-        yield opened
+        nodes = list(islice(cycle(new_database(engine)), CONDUCTORS))
+        open_store(nodes[0], upgrade=True).close()
+        databases = [Database(parsed(url)) for url in nodes]
+        for database in databases:
+            stack.callback(database.close)
+            if engine != "sqlite":  # it has that level and no other
+                database.engine = database.engine.execution_options(isolation_level=level)
+        yield [SqlStore(database) for database in databases]
 
 
 class Conductor:

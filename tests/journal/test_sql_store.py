@@ -1,10 +1,6 @@
 """The SQL store on SQLite: the contract, durability, append-only by the database, and errors that a person can act on."""
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -151,37 +147,6 @@ def test_verify_takes_no_offence_at_a_stream_that_goes_on(store: SqlStore) -> No
     (head,) = store.heads()
     follow(store, last, create_server())
     assert list(verify_stream(store, head)) == [None, None]
-
-
-WRITER = """
-import sys
-from builders import create_server
-from contracts.store import begin, follow
-from journal.sql.store import open_store
-store = open_store(sys.argv[1])
-last = begin(store, sys.argv[2])
-while True:
-    print(last[-1].version, flush=True)
-    last = follow(store, last, create_server())
-"""
-
-
-def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(path: Path, store: SqlStore) -> None:
-    for number in range(5):
-        stream = f"s-{number}"
-        command = [sys.executable, "-c", WRITER, f"sqlite:///{path}", stream]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as writer:
-            assert writer.stdout is not None
-            for line in writer.stdout:
-                if int(line) > 5 * (number + 1):
-                    break
-            writer.send_signal(signal.SIGKILL)
-            acknowledged = [int(line), *(int(rest) for rest in writer.stdout if rest.endswith("\n"))]
-        head = store.head(stream)
-        assert head is not None
-        assert head.version in (acknowledged[-1], acknowledged[-1] + 1)
-        assert set(verify_stream(store, head)) == {None}
 
 
 def test_a_journal_that_does_not_exist_is_not_made_by_looking(path: Path) -> None:
