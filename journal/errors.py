@@ -175,9 +175,9 @@ class JournalRegressed(AppendRefused):
 class AppendOutcomeUnknown(JournalError):
     """Nobody can say whether the append was recorded. Appending the same events again settles it."""
 
-    def __init__(self, stream: str, version: int) -> None:
+    def __init__(self, stream: str, version: int, why: str) -> None:
         super().__init__(
-            f"It is not known whether version {version} of cluster {stream!r} was recorded: the database stopped answering. "
+            f"It is not known whether version {version} of cluster {stream!r} was recorded. {why} "
             "Append the same events again; that cannot double them."
         )
         self.stream = stream

@@ -51,10 +51,10 @@ class Append:
             return self.database.retrying()(self._attempt)
         except RetryError as error:
             away = error.last_attempt.exception()
-            msg = f"The journal at {self.database.shown} cannot be written to: {away} Nothing was recorded."
-            raise self._unsettled() or StoreUnavailable(msg) from away
+            why = f"The journal at {self.database.shown} cannot be written to: {away}"
+            raise self._unsettled(why) or StoreUnavailable(f"{why} Nothing was recorded.") from away
         except StoreUnavailable as error:
-            raise self._unsettled() or error from error
+            raise self._unsettled(str(error)) or error from error
 
     def apply(self, connection: Connection) -> bool:
         """Do it in a transaction. Return whether the guard row was hit; if not, nothing was changed."""
@@ -63,8 +63,8 @@ class Append:
             self._insert(connection)
         return hit
 
-    def _unsettled(self) -> AppendOutcomeUnknown | None:
-        return AppendOutcomeUnknown(self.events[0].stream, self.events[0].version) if self.may_be_recorded else None
+    def _unsettled(self, why: str) -> AppendOutcomeUnknown | None:
+        return AppendOutcomeUnknown(self.events[0].stream, self.events[0].version, why) if self.may_be_recorded else None
 
     def _attempt(self) -> tuple[Event, ...]:
         return tuple(self.events) if self._commit() else self._decide()
@@ -145,7 +145,7 @@ class Append:
             raise OwnerAlive(first.stream, head.owner, head.lease_expires_at)
         if (head.version, head.hash) == (expected, self.previous_hash):
             # A node of a cluster that had not caught up, or a lease that ran out just now: the row can be hit.
-            msg = "the database was behind"
+            msg = "the database was behind."
             raise Away(msg)
         raise JournalRegressed(first.stream, expected, head.version)
 
