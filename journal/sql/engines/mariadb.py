@@ -38,6 +38,7 @@ _LOST: Final = (1180, 1927, 2003, 2006, 2013, 2055)
 
 _MAKE_ROOM: Final = "Make room on the server's disk; all that was acknowledged is there."
 _READ_ONLY: Final = "The server is set to read only; use the one that is written to."
+_NO_ANSWER: Final = "Check host and port in the URL, and that the server there is a MariaDB that runs; its log may say more."
 _RIGHTS: Final = 'Its user lacks a right; docs/command-line.md, "Rights in the database", lists what it takes.'
 _ADVICE: Final = {
     1021: _MAKE_ROOM,
@@ -54,6 +55,8 @@ _ADVICE: Final = {
     1792: _READ_ONLY,
     1836: _READ_ONLY,
     2003: "Check host and port in the URL, and that the server runs.",
+    2006: _NO_ANSWER,
+    2013: _NO_ANSWER,
 }
 """By the server's code."""
 

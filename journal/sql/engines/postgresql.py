@@ -61,7 +61,16 @@ class Postgresql:
 
     def prepare(self, engine: Engine) -> None:
         """Refuse a database that cannot hold every text. The guard row is safe under every isolation level."""
-        event.listen(engine, "connect", _check_encoding, insert=True)  # before SQLAlchemy asks, which fails then
+        shown = engine.url.set(drivername="postgresql").render_as_string()
+
+        def check_encoding(connection: Any, _entry: ConnectionPoolEntry) -> None:
+            found = connection.info.parameter_status("server_encoding")
+            if found != "UTF8":
+                has = f"its database has the encoding {found}, expected UTF8"
+                msg = f"The journal at {shown} cannot be used: {has}. Make another database for it."
+                raise StoreError(msg)
+
+        event.listen(engine, "connect", check_encoding, insert=True)  # before SQLAlchemy asks, which fails then
 
     def upgrading(self, engine: Engine) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
         """Nothing: an upgrade is one transaction, and one of two at once is undone as a whole."""
@@ -101,10 +110,3 @@ class Postgresql:
         if state.startswith(_LOST):
             return Failure.LOST
         return Failure.ABORTED if state in _ABORTED else Failure.FINAL
-
-
-def _check_encoding(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    found = connection.info.parameter_status("server_encoding")
-    if found != "UTF8":
-        msg = f"The database {connection.info.dbname} has the encoding {found}, expected UTF8. Make another one for the journal."
-        raise StoreError(msg)
