@@ -11,6 +11,9 @@ USER = "postgres"
 SORTED_AS_PEOPLE_DO = ["--locale", "C", "--locale-provider", "icu", "--icu-locale", "en"]
 """Not by bytes, as on most servers that people set up."""
 
+CAREFUL = "careful"
+"""A role, if a test makes it, whose password matters; all others are let in without one."""
+
 
 class PostgresqlServer:
     """One server, whose databases come and go with the tests."""
@@ -27,6 +30,8 @@ class PostgresqlServer:
         data = self.folder / "data"
         options = ["--username", USER, "--auth", "trust", "--no-sync", "--encoding", "UTF8", *SORTED_AS_PEOPLE_DO]
         run_as(USER, [programs / "initdb", "--pgdata", data, *options])
+        access = data / "pg_hba.conf"
+        access.write_text(f"host all {CAREFUL} 127.0.0.1/32 scram-sha-256\n{access.read_text()}")
         settings = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
