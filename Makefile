@@ -8,7 +8,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
 	@echo "make test        run every check that must pass"
-	@echo "make durability  the faults of make test on the databases, hundreds of times (about three quarters of an hour)"
+	@echo "make durability  the faults of make test on the databases, hundreds of times (about twenty minutes)"
 	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying a million events"
 	@echo "make lint        ruff, mypy, import contracts"
 	@echo "make cloud       run the local cloud until Ctrl-C"

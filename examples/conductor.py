@@ -1,135 +1,110 @@
 """A small real conductor: it creates, scales and deletes clusters of VMs, and every step stands in the provisioning journal.
 
-    python -m examples.conductor create c-1 --workers 3 --image ID --flavor ID
-    python -m examples.conductor scale c-1 --add 1 --remove SERVER_ID --image ID --flavor ID
+    python -m examples.conductor create c-1 --nodes master=1 worker=3 --image ID --flavor ID
+    python -m examples.conductor scale c-1 --nodes worker=1 --remove SERVER_ID --image ID --flavor ID
+    python -m examples.conductor resume c-1 --image ID --flavor ID
     python -m examples.conductor delete c-1
 
 Read `Conductor` first. No line of it checks whether the cluster still exists, catches an error or cleans up: that is
-the handler's, at the very top (`rollback.handler.operation`), and it does so by replaying the journal.
+the handler's, at the very top, and it does so by replaying the journal.
 """
 
 import argparse
-import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from journal import Journal, Settings
-from journal.events import ClusterStatus, OperationKind
-from rollback.handler import delete_cluster, operation
-from rollback.openstack import OpenStackCloud
+from examples.plugin import Plugin
+from examples.records import Record
+from journal import Journal, Operation, Settings, Step
+from journal.events import OperationKind
+from rollback import Handler, OpenStackCloud
+
+ACTIONS = ("decommission", "configure", "start")
 
 
 class Conductor:
     """Builds clusters of VMs in one project of one cloud."""
 
-    def __init__(self, journal: Journal, cloud: OpenStackCloud, plugin: "Plugin", records: Path, **server: Any) -> None:
-        """`server`: image, flavor and network of every VM, as openstacksdk takes them."""
-        self.journal = journal
+    def __init__(self, handler: Handler, cloud: OpenStackCloud, plugin: Plugin, *, at_once: int = 10, **server: Any) -> None:
+        """`at_once`: VMs created at the same time; `server`: image, flavor and network, as openstacksdk takes them."""
+        self.handler = handler
         self.cloud = cloud
         self.plugin = plugin
-        self.records = records
+        self.at_once = at_once
         self.server = server
 
-    def create(self, cluster: str, workers: int) -> None:
-        """Create a cluster."""
-        record = Record(self.records, cluster)
-        record.set_status("Creating")
-        with operation(self.journal, self.cloud, cluster, OperationKind.CREATE, record, request={"workers": workers}) as op:
-            servers = [self._create_server(op, cluster, number) for number in range(1, workers + 1)]
-            self._put_to_work(op, servers)
+    def create(self, cluster: str, nodes: Mapping[str, int]) -> None:
+        """Create a cluster: so many VMs in each node group."""
+        with self.handler.operation(cluster, OperationKind.CREATE, request={"nodes": dict(nodes)}) as op:
+            self.carry_out(op)
 
-    def scale(self, cluster: str, add: int, remove: Sequence[str]) -> None:
+    def scale(self, cluster: str, nodes: Mapping[str, int], remove: Sequence[str]) -> None:
         """Remove some VMs of a cluster, and add others."""
-        record = Record(self.records, cluster)
-        record.set_status("Scaling")
-        request = {"add": add, "remove": list(remove)}
-        with operation(self.journal, self.cloud, cluster, OperationKind.SCALE, record, victims=remove, request=request) as op:
-            if remove:
-                with op.decommission(remove):
-                    self.plugin.decommission(remove)
-            for server_id in remove:
-                with op.delete_server(server_id):
-                    self.cloud.delete_and_wait(server_id, timeout_seconds=300)
-            servers = [self._create_server(op, cluster, number) for number in range(101, 101 + add)]
-            if servers:
-                self._put_to_work(op, servers)
+        with self.handler.operation(cluster, OperationKind.SCALE, victims=remove, request={"nodes": dict(nodes)}) as op:
+            self.carry_out(op)
+
+    def resume(self, cluster: str) -> None:
+        """Carry on what another conductor left unfinished."""
+        with self.handler.resume(cluster) as op:
+            self.carry_out(op)
 
     def delete(self, cluster: str) -> None:
         """Delete a cluster, whatever is going on with it."""
-        record = Record(self.records, cluster)
-        record.set_status("Deleting")
-        report = delete_cluster(self.journal, self.cloud, cluster, record, by="user", progress=logging.info)
-        if report.problems:
-            raise SystemExit("; ".join(report.problems))
+        self.handler.delete(cluster, by="user")
 
-    def _create_server(self, op: Any, cluster: str, number: int) -> str:
-        with op.create_server("worker", f"{cluster}-worker-{number:03}") as step:
-            server_id = self.cloud.create_server(step, **self.server)
-            step.created(server_id)
-        self.cloud.wait_until_active(server_id, timeout_seconds=300)
-        return server_id
+    # ---- what there is to do; of a resumed operation, steps that have succeeded do not run again: their keys tell
 
-    def _put_to_work(self, op: Any, servers: Sequence[str]) -> None:
-        with op.configure(servers):
-            self.plugin.configure(servers)
-        with op.start(servers):
-            self.plugin.start(servers)
+    def carry_out(self, op: Operation) -> None:
+        """Do what was asked for: first what goes, then what comes."""
+        if op.started.victims:
+            self._remove(op, op.started.victims)
+        groups = self._add(op, op.started.request["nodes"])
+        op.run_all([op.configure(ids, key=f"configure {group}") for group, ids in groups.items()], self._configure)
+        op.run_all([op.start(ids, key=f"start {group}") for group, ids in groups.items()], self._start)
 
+    def _remove(self, op: Operation, victims: Sequence[str]) -> None:
+        op.decommission(victims, key="decommission").run(lambda step: self.plugin.decommission(step.server_ids))
+        op.run_all([op.delete_server(victim, key=victim) for victim in victims], partial(self._delete, op), at_once=self.at_once)
 
-class Plugin:
-    """The software that runs on the VMs. This one only notes, in each VM's metadata, what it does to it."""
+    def _add(self, op: Operation, nodes: Mapping[str, int]) -> dict[str, list[str]]:
+        """Create the VMs of all node groups in parallel, and return their ids by group."""
+        prefix = op.cluster if op.kind is OperationKind.CREATE else f"{op.cluster}-{op.id.hex[:4]}"
+        named = {f"{prefix}-{group}-{number:03}": group for group, count in nodes.items() for number in range(1, count + 1)}
+        steps = [op.create_server(group, name, key=name) for name, group in named.items()]
+        groups: dict[str, list[str]] = {}
+        for step in op.run_all(steps, self._create, at_once=self.at_once):
+            op.wait_until(partial(self.cloud.is_active, step.server_id), f"{step.name} is ACTIVE", timeout_seconds=300)
+            groups.setdefault(named[step.name], []).append(str(step.server_id))
+        return groups
 
-    def __init__(self, connection: Any) -> None:
-        self.compute = connection.compute
+    def _create(self, step: Step) -> None:
+        step.created(self.cloud.create_server(step, **self.server))
 
-    def decommission(self, server_ids: Sequence[str]) -> None:
-        """Move the data off these VMs."""
-        self._note(server_ids, "decommissioning", "decommissioned")
+    def _delete(self, op: Operation, step: Step) -> None:
+        (server_id,) = step.server_ids
+        self.cloud.delete_server(server_id)
+        op.wait_until(partial(self.cloud.is_gone, server_id), f"{server_id} is gone", timeout_seconds=300)
 
-    def configure(self, server_ids: Sequence[str]) -> None:
-        """Write the configuration of these VMs."""
-        self._note(server_ids, "configuring", "configured")
+    def _configure(self, step: Step) -> None:
+        self.plugin.configure(step.server_ids)
 
-    def start(self, server_ids: Sequence[str]) -> None:
-        """Start the processes on these VMs: from here on they hold data."""
-        self._note(server_ids, "starting", "started")
-
-    def _note(self, server_ids: Sequence[str], *states: str) -> None:
-        for state in states:
-            for server_id in server_ids:
-                self.compute.set_server_metadata(server_id, state=state)
-
-
-class Record:
-    """The conductor's own record of a cluster: a file that its users can read.
-
-    Without the file, the cluster is gone for its user.
-    """
-
-    def __init__(self, folder: Path, cluster: str) -> None:
-        self.path = folder / f"{cluster}.json"
-
-    def exists(self) -> bool:
-        """Whether the user still has this cluster."""
-        return self.path.exists()
-
-    def set_status(self, status: ClusterStatus | str, reason: str = "") -> None:
-        """Show the user what became of the cluster."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps({"status": str(status), "reason": reason}) + "\n")
+    def _start(self, step: Step) -> None:
+        self.plugin.start(step.server_ids)
 
 
 def main() -> None:
     """Run one operation."""
-    parser = argparse.ArgumentParser(description="create, scale and delete clusters of VMs")
-    parser.add_argument("operation", choices=["create", "scale", "delete"])
+    parser = argparse.ArgumentParser(description="create, scale, resume and delete clusters of VMs")
+    parser.add_argument("operation", choices=["create", "scale", "resume", "delete"])
     parser.add_argument("cluster")
-    parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--add", type=int, default=0)
-    parser.add_argument("--remove", nargs="*", default=[], metavar="SERVER_ID")
+    parser.add_argument("--nodes", type=_node_group, nargs="*", default=[], metavar="GROUP=COUNT", help="VMs to create")
+    parser.add_argument("--remove", nargs="*", default=[], metavar="SERVER_ID", help="VMs that a scale removes")
+    parser.add_argument("--at-once", type=int, default=10, help="VMs created at the same time")
+    parser.add_argument("--fail-in", choices=ACTIONS, help="have the plugin fail there")
     parser.add_argument("--journal", default=os.environ.get("PROVJOURNAL_URL", "sqlite:///journal.db"))
     parser.add_argument("--cloud", default=os.environ.get("OS_CLOUD"))
     parser.add_argument("--image", metavar="ID")
@@ -151,18 +126,27 @@ def main() -> None:
     networks = args.network if args.network in ("none", "auto") else [{"uuid": args.network}]
     with Journal.open(args.journal, upgrade=True, settings=settings) as journal:
         cloud = OpenStackCloud.connect(args.cloud, settings)
-        plugin = Plugin(cloud.connection)
+        handler = Handler(journal, cloud, partial(Record, args.records), progress=logging.info)
+        plugin = Plugin(cloud.connection, args.fail_in)
         server = {"image_id": args.image, "flavor_id": args.flavor, "networks": networks}
-        conductor = Conductor(journal, cloud, plugin, args.records, **server)
+        conductor = Conductor(handler, cloud, plugin, at_once=args.at_once, **server)
+        record = Record(args.records, args.cluster)
+        record.set_status(f"{args.operation} is running")
         match args.operation:
             case "create":
-                conductor.create(args.cluster, args.workers)
+                conductor.create(args.cluster, dict(args.nodes or [("worker", 3)]))
             case "scale":
-                conductor.scale(args.cluster, args.add, args.remove)
+                conductor.scale(args.cluster, dict(args.nodes), args.remove)
+            case "resume":
+                conductor.resume(args.cluster)
             case "delete":
                 conductor.delete(args.cluster)
-        status = json.loads(Record(args.records, args.cluster).path.read_text())
-        print(f"cluster {args.cluster}: {status['status']} {status['reason']}".rstrip())
+        print(f"cluster {args.cluster}: {record.shown}")
+
+
+def _node_group(text: str) -> tuple[str, int]:
+    group, _, count = text.partition("=")
+    return group, int(count)
 
 
 if __name__ == "__main__":

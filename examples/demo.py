@@ -137,7 +137,7 @@ def scene(stage: Stage, name: str, played: Callable[[str], None]) -> None:
 def lost_create(stage: Stage, journal: Journal, cloud: OpenStackCloud, cluster: str) -> None:
     """A conductor creates a cluster and dies after Nova has accepted a VM, before it could record the VM's id."""
     title("A conductor creates a cluster of 3 VMs, and dies while a create is in flight")
-    with running(stage.conductor("create", cluster, "--workers", "3")) as conductor:
+    with running(stage.conductor("create", cluster, "--nodes", "worker=3", "--at-once", "1")) as conductor:
         kill_in(conductor, journal, cloud, cluster, "create_server")
     say("Killed with SIGKILL: Nova had accepted a VM whose id the conductor had not recorded.")
     clean_up(cloud, journal, cluster)
@@ -147,9 +147,9 @@ def lost_create(stage: Stage, journal: Journal, cloud: OpenStackCloud, cluster: 
 def lost_scale(stage: Stage, journal: Journal, cloud: OpenStackCloud, action: str, what: str, cluster: str) -> None:
     """A conductor scales a cluster down and up, and dies in one stage of it."""
     title(f"A conductor scales a cluster by one VM down and one up, and dies {what}")
-    run(stage.conductor("create", cluster, "--workers", "2"), show=False)
+    run(stage.conductor("create", cluster, "--nodes", "worker=2"), show=False)
     victim = servers(cloud, journal, cluster)[0].id
-    with running(stage.conductor("scale", cluster, "--add", "1", "--remove", victim)) as conductor:
+    with running(stage.conductor("scale", cluster, "--nodes", "worker=1", "--remove", victim)) as conductor:
         kill_in(conductor, journal, cloud, cluster, action)
     say(f"Killed with SIGKILL in the middle of {action}. The VM that was to go is {victim}.")
     clean_up(cloud, journal, cluster)

@@ -4,12 +4,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from journal.journal import Journal
-    from journal.recorder import Absent, Refused
+    from journal.recorder import Operation
     from journal.settings import Settings
+    from journal.steps import Absent, PlannedStep, Refused, Step
 
-__all__ = ["Absent", "Journal", "Refused", "Settings"]
+_HOMES = {
+    "Absent": "steps",
+    "Journal": "journal",
+    "Operation": "recorder",
+    "PlannedStep": "steps",
+    "Refused": "steps",
+    "Settings": "settings",
+    "Step": "steps",
+}
 
-_HOMES = {"Absent": "recorder", "Journal": "journal", "Refused": "recorder", "Settings": "settings"}
+__all__ = ["Absent", "Journal", "Operation", "PlannedStep", "Refused", "Settings", "Step"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,9 @@ JournalError
 │   ├── SchemaNotCurrent   its tables are missing, older or newer than this library's
 │   └── StoreUnavailable   it cannot be reached, or refuses to work
 ├── UnknownStream          there is no such cluster in this journal
+├── WaitTimedOut           what an operation waited for did not come about in time
+├── KeyReused              the key of a step already stands for something else
+├── StepInDoubt            nobody knows how the step of this key ended, so it cannot be run again yet
 ├── AppendRefused          an append that was certainly not recorded
 │   ├── VersionConflict    somebody else appended first
 │   ├── Fenced             somebody else took the stream over, or a user asked for its deletion
@@ -88,6 +91,39 @@ class UnknownStream(JournalError):
     def __init__(self, stream: str) -> None:
         super().__init__(f"There is no cluster {stream!r} in this journal. `provjournal cluster list` names them all.")
         self.stream = stream
+
+
+class WaitTimedOut(JournalError):
+    """What an operation waited for did not come about in time."""
+
+    def __init__(self, stream: str, what: str, seconds: float) -> None:
+        super().__init__(f"Cluster {stream!r}: waited {seconds:g} s in vain until {what}.")
+        self.stream = stream
+        self.what = what
+
+
+class KeyReused(JournalError):
+    """The key of a step already stands for something else: a bug of the caller."""
+
+    def __init__(self, stream: str, key: str) -> None:
+        super().__init__(
+            f"Cluster {stream!r}: the key {key!r} already stands for another step of this operation. Give each step a key of "
+            "its own, and the same one whenever the operation is resumed."
+        )
+        self.stream = stream
+        self.key = key
+
+
+class StepInDoubt(JournalError):
+    """Nobody knows how the step of this key ended, so it cannot be run again yet."""
+
+    def __init__(self, stream: str, key: str) -> None:
+        super().__init__(
+            f"Cluster {stream!r}: the step with the key {key!r} has begun, and how it ended is not known. Let the operation end: "
+            "what became of the step is then found out."
+        )
+        self.stream = stream
+        self.key = key
 
 
 class AppendRefused(JournalError):

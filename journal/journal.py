@@ -21,10 +21,11 @@ from journal.events import (
     ServersAdopted,
     Word,
 )
-from journal.recorder import Operation
+from journal.recorder import Begun, Operation, Workplace
 from journal.settings import Settings
 from journal.store import Claim, EventStore
 from journal.stream import Stream
+from journal.threads import SystemThreads, Threads
 from journal.verify import checked
 
 
@@ -32,12 +33,19 @@ class Journal:
     """A journal of provisioning: one stream of events a cluster. Safe to use from many threads."""
 
     def __init__(
-        self, store: EventStore, *, conductor: str | None = None, clock: Clock | None = None, settings: Settings | None = None
+        self,
+        store: EventStore,
+        *,
+        conductor: str | None = None,
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+        threads: Threads | None = None,
     ) -> None:
         self.store = store
-        self.conductor = conductor or f"{socket.gethostname()}:{os.getpid()}"
         self.clock = clock or SystemClock()
         self.settings = settings or Settings()
+        self.threads = threads or SystemThreads()
+        self._conductor = conductor
 
     @classmethod
     def open(
@@ -57,6 +65,11 @@ class Journal:
         from journal.sql.store import open_store  # noqa: PLC0415 (SQLAlchemy is loaded only by those who need a database)
 
         return cls(open_store(url, upgrade=upgrade, strict=strict), conductor=conductor, settings=settings)
+
+    @property
+    def conductor(self) -> str:
+        """Who this conductor is: the name that was given, else host and process, which are others after a fork."""
+        return self._conductor or f"{socket.gethostname()}:{os.getpid()}"
 
     @property
     def id(self) -> UUID:
@@ -106,7 +119,14 @@ class Journal:
             stream.take(f"begins a {kind}", self.claim, begun, operation=operation)
         else:
             stream.append(begun, operation=operation, claim=self.claim)
-        return Operation(self.id, stream, operation, begun.kind, claim=self.claim, clock=self.clock, settings=self.settings)
+        return self.running(stream, operation, begun)
+
+    def running(
+        self, stream: Stream, operation: UUID, started: OperationStarted, begun: Mapping[UUID, Begun] | None = None
+    ) -> Operation:
+        """Return an operation that this conductor owns; `begun`: its steps so far."""
+        workplace = Workplace(self.id, self.claim, self.clock, self.settings, self.threads)
+        return Operation(workplace, stream, operation, started, begun)
 
     def request_deletion(self, cluster: str, *, by: str, reason: str = "") -> Event:
         """Record that a user wants the cluster deleted. It fences whoever is at work on it; `rollback_cluster` then cleans up."""

@@ -71,15 +71,22 @@ class MemoryStore:
             if head is not None and (head.owner, head.epoch) == (owner, epoch):
                 self._heads[stream] = attrs.evolve(head, owner=None, lease_expires_at=None)
 
+    def settle(self, stream: str, version: int) -> None:
+        """Note that nothing is left to do for a stream."""
+        with self._lock:
+            head = self._heads.get(stream)
+            if head is not None and head.version == version:
+                self._heads[stream] = attrs.evolve(head, settled_version=version)
+
     def head(self, stream: str) -> Head | None:
         """Return the guard row of a stream."""
         with self._lock:
             head = self._heads.get(stream)
             return None if head is None else attrs.evolve(head, read_at=self._now())
 
-    def heads(self, *, changed_since: datetime | None = None) -> Iterator[Head]:
-        """Yield the guard rows of all streams that are not archived, or of those changed since a time."""
-        there = [head for head in self._all_heads() if head.archived_to is None]
+    def heads(self, *, changed_since: datetime | None = None, unsettled: bool = False) -> Iterator[Head]:
+        """Yield the guard rows of all streams that are not archived, or of those among them that are asked for."""
+        there = [head for head in self._all_heads() if head.archived_to is None and not (unsettled and head.is_settled)]
         return (head for head in there if changed_since is None or head.changed_at >= changed_since)
 
     def archived(self, *, still_stored: bool = False) -> Iterator[Head]:
@@ -198,7 +205,8 @@ class MemoryStore:
                 operation = event.operation
             elif isinstance(event.data, OperationFinished):
                 operation = None
-        return Head(last.stream, last.version, last.hash, last.epoch, owner, expires, operation, now, None, now)
+        settled = 0 if before is None else before.settled_version
+        return Head(last.stream, last.version, last.hash, last.epoch, owner, expires, operation, now, None, settled, now)
 
     def _index(self, event: Event) -> None:
         match event.data:

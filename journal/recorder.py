@@ -1,22 +1,20 @@
-"""Operations and steps, for the conductor: an intent is committed before a step's body runs, a completion after it.
+"""An operation, as the conductor runs it: its steps, one after the other or in parallel, and waiting.
 
-    with operation.create_server("worker", "c-1-worker-001") as step:
-        step.created(cloud.create_server(step, image_id=…, flavor_id=…))
-
-A body that returns has succeeded. One that raises `Refused` has failed for certain. Anything else that the body of a
-create or a delete raises leaves the step unfinished: its outcome is unknown, and only the compensator may say what
-became of it. The other steps, which act on servers that the journal knows, have failed.
+with operation.create_server("worker", "c-1-worker-001") as step:
+step.created(cloud.create_server(step, image_id=…, flavor_id=…))
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta
-from typing import Final
-from uuid import UUID, uuid4
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import count
+from typing import Final, TypeVar
+from uuid import UUID, uuid4, uuid5
 
 import attrs
 
 from journal.clock import Clock
+from journal.errors import Fenced, JournalError, KeyReused, StepInDoubt, WaitTimedOut
 from journal.events import (
     ClusterStatus,
     Completion,
@@ -33,108 +31,158 @@ from journal.events import (
     OperationFinished,
     OperationKind,
     OperationOutcome,
+    OperationStarted,
     Stage,
     Start,
     StepOutcome,
 )
-from journal.redaction import redacted_text
+from journal.parallel import run_all
 from journal.settings import Settings
+from journal.steps import Body, PlannedStep, Step, completion_of, silent_create
 from journal.store import Claim
 from journal.stream import Stream
+from journal.threads import Threads
 
-LONGEST_REASON: Final = 1000
-"""Characters of an exception's text that are kept as a reason."""
+AT_ONCE: Final = 10
+"""How many steps run in parallel, unless the caller says otherwise."""
+LOG = logging.getLogger(__name__)
 
-
-class Refused(Exception):
-    """The cloud refused a request for certain: what the step was to do did not happen."""
-
-
-class Absent(Exception):
-    """The server that a delete was for is not there."""
+Result = TypeVar("Result")
 
 
 @attrs.define
-class Step:
-    """A step whose intent is committed. `deadline`: until when a request sent by its body can still be on its way (UTC)."""
+class Begun:
+    """A step that the operation has begun."""
 
-    journal: UUID
-    cluster: str
-    id: UUID
-    deadline: datetime
-    name: str
-    server_id: str | None = None
+    intent: Intent
+    completion: Completion | None = None
 
-    def created(self, server_id: str) -> None:
-        """Say which server the step created, as soon as the cloud has said it."""
-        self.server_id = server_id
+    @property
+    def is_done(self) -> bool:
+        """Whether what the step was to do has come about."""
+        match self.intent, self.completion:
+            case _, None:
+                return False
+            case DeleteServer(), Completion(outcome=outcome):
+                return outcome is not StepOutcome.FAILED
+            case _, Completion(outcome=outcome):
+                return outcome is StepOutcome.SUCCEEDED
+
+
+@attrs.frozen
+class Workplace:
+    """Who runs an operation, and with what."""
+
+    journal_id: UUID
+    claim: Claim
+    clock: Clock
+    settings: Settings
+    threads: Threads
 
 
 class Operation:
     """One running operation of one cluster. Its steps may be run from many threads."""
 
     def __init__(
-        self, journal_id: UUID, stream: Stream, id_: UUID, kind: OperationKind, *, claim: Claim, clock: Clock, settings: Settings
+        self,
+        workplace: Workplace,
+        stream: Stream,
+        id_: UUID,
+        started: OperationStarted,
+        begun: Mapping[UUID, Begun] | None = None,
     ) -> None:
-        self.journal_id = journal_id
+        """`begun`: the steps of an operation that another process began."""
         self.id = id_
-        self.kind = kind
+        self.started = started
+        """What was asked for: kind, victims and request."""
         self.stream = stream
-        self._claim = claim
-        self._clock = clock
-        self._settings = settings
+        self._at = workplace
+        self._begun: dict[UUID, Begun] = dict(begun or {})
 
     @property
     def cluster(self) -> str:
         """The cluster that the operation is for."""
         return self.stream.id
 
-    @contextmanager
-    def create_server(self, node_group: str, name: str) -> Iterator[Step]:
+    @property
+    def kind(self) -> OperationKind:
+        """Whether it is a create, a scale or a delete."""
+        return self.started.kind
+
+    # ---- steps
+
+    def create_server(self, node_group: str, name: str, *, key: str | None = None) -> PlannedStep:
         """Create a server; the body must call `created` on the step once it knows the id."""
-        with self._step(lambda s: CreateServer(s.id, Stage.INFRASTRUCTURE, s.deadline, node_group, name), name) as step:
-            yield step
-            if step.server_id is None:
-                msg = f"the body of the create of {name!r} returned without a call of step.created(server_id)"
-                raise TypeError(msg)
-
-    @contextmanager
-    def delete_server(self, server_id: str) -> Iterator[Step]:
-        """Delete a server; the body returns only once it is gone."""
         stage = Stage.INFRASTRUCTURE
-        with self._step(lambda s: DeleteServer(s.id, stage, s.deadline, server_id), server_id) as step:
-            yield step
+        return PlannedStep(self, lambda id_, deadline: CreateServer(id_, stage, deadline, node_group, name), name, key)
 
-    @contextmanager
-    def decommission(self, server_ids: Sequence[str]) -> Iterator[Step]:
+    def delete_server(self, server_id: str, *, key: str | None = None) -> PlannedStep:
+        """Delete a server; the body returns only once it is gone, and raises `Absent` if it was not there."""
+        stage = Stage.INFRASTRUCTURE
+        return PlannedStep(self, lambda id_, deadline: DeleteServer(id_, stage, deadline, server_id), server_id, key)
+
+    def decommission(self, server_ids: Sequence[str], *, key: str | None = None) -> PlannedStep:
         """Move data and work off these servers."""
-        stage = Stage.DECOMMISSION
-        ids = tuple(server_ids)
-        with self._step(lambda s: Decommission(s.id, stage, s.deadline, ids), ", ".join(ids)) as step:
-            yield step
+        stage, ids = Stage.DECOMMISSION, tuple(server_ids)
+        return PlannedStep(self, lambda id_, deadline: Decommission(id_, stage, deadline, ids), ", ".join(ids), key)
 
-    @contextmanager
-    def configure(self, server_ids: Sequence[str] = ()) -> Iterator[Step]:
+    def configure(self, server_ids: Sequence[str] = (), *, key: str | None = None) -> PlannedStep:
         """Configure these servers; none means the whole cluster. List them where you can: it keeps more of them deletable."""
-        stage = Stage.CONFIGURE
-        ids = tuple(server_ids)
-        with self._step(lambda s: Configure(s.id, stage, s.deadline, ids), ", ".join(ids)) as step:
-            yield step
+        stage, ids = Stage.CONFIGURE, tuple(server_ids)
+        return PlannedStep(self, lambda id_, deadline: Configure(id_, stage, deadline, ids), ", ".join(ids), key)
 
-    @contextmanager
-    def start(self, server_ids: Sequence[str] = ()) -> Iterator[Step]:
+    def start(self, server_ids: Sequence[str] = (), *, key: str | None = None) -> PlannedStep:
         """Start the processes on these servers; none means the whole cluster."""
-        stage = Stage.START
-        ids = tuple(server_ids)
-        with self._step(lambda s: Start(s.id, stage, s.deadline, ids), ", ".join(ids)) as step:
-            yield step
+        stage, ids = Stage.START, tuple(server_ids)
+        return PlannedStep(self, lambda id_, deadline: Start(id_, stage, deadline, ids), ", ".join(ids), key)
 
-    @contextmanager
-    def custom(self, stage: Stage, name: str, server_ids: Sequence[str] = (), *, may_hold_data: bool) -> Iterator[Step]:
+    def custom(
+        self, stage: Stage, name: str, server_ids: Sequence[str] = (), *, may_hold_data: bool, key: str | None = None
+    ) -> PlannedStep:
         """Do something of the conductor's own. `may_hold_data`: whether it can put data on the servers."""
         ids = tuple(server_ids)
-        with self._step(lambda s: Custom(s.id, stage, s.deadline, name, ids, may_hold_data), name) as step:
-            yield step
+        return PlannedStep(self, lambda id_, deadline: Custom(id_, stage, deadline, name, ids, may_hold_data), name, key)
+
+    def run_all(self, steps: Sequence[PlannedStep], body: Body, *, at_once: int = AT_ONCE) -> list[Step]:
+        """Run steps in parallel, `at_once` at a time, and return them in the order in which they were given.
+
+        Intents and completions that are due together go together into one append. When a body raises, no further step
+        starts; those in flight go on to their end and are recorded; then the first error is raised, with the others as
+        its notes.
+        """
+        return run_all(self, steps, body, self._at.threads.pool(at_once), at_once)
+
+    # ---- waiting
+
+    def wait_until(
+        self,
+        condition: Callable[[], Result],
+        what: str,
+        *,
+        timeout_seconds: float,
+        poll_seconds: float | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> Result:
+        """Ask until the answer is true, and return it. `what`: what is waited for, for people.
+
+        Beside the handler this is the only place that looks whether the operation may go on: each time before it asks.
+        Raises Fenced if a user asked for the cluster's deletion or another conductor took it over, WaitTimedOut, and
+        whatever `condition` raises.
+        """
+        pause = self._at.settings.poll_seconds if poll_seconds is None else poll_seconds
+        until = self._at.clock.now() + timedelta(seconds=timeout_seconds)
+        while True:
+            self.stream.refuse_fenced()
+            answer = condition()
+            if answer:
+                return answer
+            left = (until - self._at.clock.now()).total_seconds()
+            if left <= 0:
+                raise WaitTimedOut(self.cluster, what, timeout_seconds)
+            progress(f"waiting until {what}, for at most {left:.0f} s more")
+            self._at.clock.sleep(min(pause, left))
+
+    # ---- the operation itself
 
     def succeed(self) -> None:
         """End the operation: everything is as asked for."""
@@ -147,30 +195,90 @@ class Operation:
 
     def append(self, *data: Data) -> tuple[Event, ...]:
         """Append to the operation, after whatever others appended, and renew the lease. Raises Fenced when it was taken over."""
-        return self.stream.append_next(*data, operation=self.id, claim=self._claim)
+        return self.stream.append_next(*data, operation=self.id, claim=self._at.claim)
 
-    @contextmanager
-    def _step(self, intent: Callable[[Step], Intent], name: str) -> Iterator[Step]:
-        deadline = self._clock.now() + timedelta(seconds=self._settings.api_timeout_seconds)
-        step = Step(self.journal_id, self.cluster, uuid4(), deadline, name)
-        begun = intent(step)
-        self.append(begun)
+    def renew(self) -> None:
+        """Renew the lease: the heartbeat. It raises nothing: whoever is fenced finds out at the next append or wait."""
         try:
-            yield step
-        except Refused as error:
-            self.append(Completion(step.id, StepOutcome.FAILED, step.server_id, reason=reason_of(error)))
-            raise
-        except Absent as error:
-            self.append(Completion(step.id, StepOutcome.ABSENT, reason=reason_of(error)))
-        except Exception as error:
-            if not isinstance(begun, CreateServer | DeleteServer):
-                self.append(Completion(step.id, StepOutcome.FAILED, reason=reason_of(error)))
-            raise
-        else:
-            self.append(Completion(step.id, StepOutcome.SUCCEEDED, step.server_id))
+            self.stream.renew(self._at.claim)
+        except Fenced:
+            LOG.debug("cluster %s: the lease is not this conductor's any more", self.cluster)
+        except JournalError as error:
+            LOG.warning("cluster %s: the lease could not be renewed: %s", self.cluster, error)
+
+    def release(self) -> None:
+        """Give the stream up: nobody has to wait for the lease to run out."""
+        self.stream.release(self._at.claim.owner)
+
+    # ---- recording steps
+
+    def begin_all(self, steps: Sequence[PlannedStep], *more: Data) -> list[Step]:
+        """Commit the intents of steps, after whatever `more` there is to record, in one append."""
+        deadline = self._at.clock.now() + timedelta(seconds=self._at.settings.api_timeout_seconds)
+        intents = [planned.intent(self._next_id(planned), deadline) for planned in steps]
+        if more or intents:
+            self.append(*more, *intents)
+        self._begun |= {intent.step: Begun(intent) for intent in intents}
+        return [self._as_step(planned, intent) for planned, intent in zip(steps, intents, strict=True)]
+
+    def begin(self, planned: PlannedStep) -> Step:
+        """Commit the intent of one step."""
+        return self.begin_all([planned])[0]
+
+    def end(self, step: Step, error: BaseException | None) -> None:
+        """Record how the body of one step ended, as far as that is known."""
+        completion = self.ended(step, error)
+        if completion is not None:
+            self.append(completion)
+        elif error is None:
+            raise silent_create(step)
+
+    def ended(self, step: Step, error: BaseException | None) -> Completion | None:
+        """Return how the body of a step ended, for whoever records it; None where that is unknown."""
+        begun = self._begun[step.id]
+        begun.completion = completion_of(step, begun.intent, error)
+        return begun.completion
+
+    def done(self, planned: PlannedStep) -> Step | None:
+        """Return a step that has a key and has succeeded already.
+
+        Raises KeyReused if the key stands for something else, StepInDoubt if nobody knows how that step ended.
+        """
+        if planned.key is None:
+            return None
+        for step_id in self._attempts(planned.key):
+            begun = self._begun.get(step_id)
+            if begun is None:
+                return None
+            if begun.intent != planned.intent(step_id, begun.intent.deadline):
+                raise KeyReused(self.cluster, planned.key)
+            if begun.completion is None:
+                raise StepInDoubt(self.cluster, planned.key)
+            if begun.is_done:
+                done = self._as_step(planned, begun.intent)
+                done.server_id, done.was_done = begun.completion.server_id, True
+                return done
+        return None
+
+    def _next_id(self, planned: PlannedStep) -> UUID:
+        """Return the id of a step to begin: with a key, that of the next attempt at it."""
+        if planned.key is None:
+            return uuid4()
+        return next(step_id for step_id in self._attempts(planned.key) if step_id not in self._begun)
+
+    def _attempts(self, key: str) -> Iterator[UUID]:
+        """Yield the ids of the first attempt at a step, the second, and so on."""
+        return (uuid5(self.id, f"{attempt} {key}") for attempt in count(1))
+
+    def _as_step(self, planned: PlannedStep, intent: Intent) -> Step:
+        return Step(self._at.journal_id, self.cluster, intent.step, intent.deadline, planned.name, _servers_of(intent))
 
 
-def reason_of(error: BaseException) -> str:
-    """Return an exception as a reason for people, without secrets, never empty and never too long."""
-    text = redacted_text(str(error))
-    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:LONGEST_REASON]
+def _servers_of(intent: Intent) -> tuple[str, ...]:
+    match intent:
+        case CreateServer():
+            return ()
+        case DeleteServer(server_id=server_id):
+            return (server_id,)
+        case _:
+            return intent.server_ids

@@ -10,7 +10,9 @@ class Settings:
     api_timeout_seconds: float = 60.0
     """How long a request can be on its way: an intent's `deadline` is now plus this."""
     lease_seconds: float = 120.0
-    """How long the owner of a stream is believed alive after it last appended."""
+    """How long the owner of a stream is believed alive after it last appended or renewed."""
+    renew_seconds: float = 30.0
+    """How often a running operation renews its lease."""
     settle_seconds: float = 30.0
     """How far apart the two listings must be that prove a server absent."""
     poll_seconds: float = 1.0
@@ -19,3 +21,8 @@ class Settings:
     """How long a delete may take until it is reported as stuck."""
     delete_attempts: int = 3
     """How often a server is deleted in one compensation before it is reported as not deleted."""
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How often a lease is renewed: as set, and at least four times in its length."""
+        return min(self.renew_seconds, self.lease_seconds / 4)

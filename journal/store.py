@@ -32,7 +32,14 @@ class Head:
     """When it was last appended to."""
     archived_to: str | None
     """The file that its events were moved to, if they are not in the journal any more."""
+    settled_version: int
+    """The version up to which nothing is left to do, and the conductor's own record of the cluster says so; 0 for none."""
     read_at: datetime
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing was appended since everything was done and told."""
+        return self.settled_version == self.version
 
     @property
     def owner_alive(self) -> bool:
@@ -95,10 +102,14 @@ class EventStore(Protocol):
     def head(self, stream: str) -> Head | None:
         """Return the guard row of a stream, or None if there is no such stream."""
 
-    def heads(self, *, changed_since: datetime | None = None) -> Iterator[Head]:
-        """Yield the guard rows of all streams that are not archived, by stream id; only those changed since a time, if given.
+    def settle(self, stream: str, version: int) -> None:
+        """Note that nothing is left to do for a stream and that everybody was told. Does nothing if it has gone on since."""
 
-        That is the time at which an append was made, by the store's clock. It may be durable, and be seen, later.
+    def heads(self, *, changed_since: datetime | None = None, unsettled: bool = False) -> Iterator[Head]:
+        """Yield the guard rows of all streams that are not archived, by stream id.
+
+        Only those changed since a time, if given: that at which an append was made, by the store's clock; it may be
+        durable, and be seen, later. Only those that are not settled, if `unsettled`.
         """
 
     def archived(self, *, still_stored: bool = False) -> Iterator[Head]:

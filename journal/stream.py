@@ -94,6 +94,20 @@ class Stream:
                 self._admit(event)
             return new
 
+    def refuse_fenced(self) -> None:
+        """Read on, and raise Fenced if somebody else took the stream over or a user asked for its deletion."""
+        self.refresh()
+        if self.epoch < self.current_epoch:
+            raise self._fenced(self.epoch)
+
+    def renew(self, claim: Claim) -> None:
+        """Extend the lease. Raises Fenced if owner or epoch are others by now."""
+        self._store.renew(self.id, claim, epoch=self.epoch)
+
+    def release(self, owner: str) -> None:
+        """Give the stream up, if it is still this owner's under this writer's epoch."""
+        self._store.release(self.id, owner, epoch=self.epoch)
+
     def append(
         self, *data: Data, operation: UUID | None = None, claim: Claim | None = None, after: int | None = None
     ) -> tuple[Event, ...]:
@@ -149,8 +163,7 @@ class Stream:
 
     def _append(self, entries: Sequence[tuple[Data, UUID | None]], epoch: int, claim: Claim | None) -> tuple[Event, ...]:
         if epoch < self.current_epoch:
-            head = self._store.head(self.id)
-            raise Fenced(self.id, epoch, self.current_epoch, None if head is None else head.owner)
+            raise self._fenced(epoch)
         now, previous = self._clock.now(), self._hash
         drafts = [
             Event(self.id, version, self._new_id(), now, epoch, operation, redacted(item))
@@ -171,6 +184,10 @@ class Stream:
         self._events.extend(stored)
         self._keep_snapshot()
         return stored
+
+    def _fenced(self, epoch: int) -> Fenced:
+        head = self._store.head(self.id)
+        return Fenced(self.id, epoch, self.current_epoch, None if head is None else head.owner)
 
     def _admit(self, event: Event) -> None:
         try:

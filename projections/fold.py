@@ -107,12 +107,10 @@ class Operation:
     """One create, scale, delete or sweep. A delete may have taken an unfinished one over, and then ends it too."""
 
     id: UUID
-    kind: OperationKind
+    asked: OperationStarted
+    """What was asked for."""
     started: int
     started_at: datetime
-    conductor: str
-    declared_victims: tuple[str, ...]
-    request: dict[str, object]
     took_over: "Operation | None" = None
     taken_over_by: "Operation | None" = None
     steps: list[Step] = attrs.field(factory=list)
@@ -123,10 +121,15 @@ class Operation:
     reason: str = ""
 
     @property
+    def kind(self) -> OperationKind:
+        """What kind of operation it is."""
+        return self.asked.kind
+
+    @property
     def victims(self) -> dict[str, None]:
         """The servers declared as victims or covered by a decommission, in order."""
         decommissioned = (i for s in self.steps if isinstance(s.intent, Decommission) for i in s.intent.server_ids)
-        return dict.fromkeys((*self.declared_victims, *decommissioned))
+        return dict.fromkeys((*self.asked.victims, *decommissioned))
 
     @property
     def furthest_stage(self) -> Stage | None:
@@ -311,12 +314,9 @@ class History:
         assert event.operation is not None
         operation = Operation(
             id=event.operation,
-            kind=data.kind,
+            asked=data,
             started=event.version,
             started_at=event.recorded_at,
-            conductor=data.conductor,
-            declared_victims=data.victims,
-            request=data.request,
             took_over=self.unfinished,
         )
         if self.unfinished is not None:

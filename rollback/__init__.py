@@ -4,19 +4,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rollback.compensator import Report, preview, rollback_cluster
-    from rollback.handler import delete_cluster, operation
+    from rollback.handler import Handler, handled
     from rollback.openstack import OpenStackCloud
-
-__all__ = ["OpenStackCloud", "Report", "delete_cluster", "operation", "preview", "rollback_cluster"]
+    from rollback.records import ClusterRecord, CommandRecord, NoRecord, Records
+    from rollback.recovery import Recovery, recover
 
 _HOMES = {
+    "ClusterRecord": "records",
+    "CommandRecord": "records",
+    "Handler": "handler",
+    "NoRecord": "records",
     "OpenStackCloud": "openstack",
+    "Records": "records",
+    "Recovery": "recovery",
     "Report": "compensator",
-    "delete_cluster": "handler",
-    "operation": "handler",
+    "handled": "handler",
     "preview": "compensator",
+    "recover": "recovery",
     "rollback_cluster": "compensator",
 }
+
+__all__ = [
+    "ClusterRecord",
+    "CommandRecord",
+    "Handler",
+    "NoRecord",
+    "OpenStackCloud",
+    "Records",
+    "Recovery",
+    "Report",
+    "handled",
+    "preview",
+    "recover",
+    "rollback_cluster",
+]
 
 
 def __getattr__(name: str) -> Any:

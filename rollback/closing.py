@@ -55,6 +55,12 @@ def deletion_is_open(history: History, now: Plan) -> bool:
     return history.deletion_asked is not None and now.is_settled and now.cluster_status is ClusterStatus.DELETED
 
 
+def is_left_open(history: History) -> bool:
+    """Whether, as far as the journal knows, a compensation would have something to do."""
+    now = plan(history)
+    return history.unfinished is not None or not now.is_settled or deletion_is_open(history, now)
+
+
 def end_of_delete(server: FoundServer | None) -> tuple[StepOutcome, str | None] | None:
     """Return how the delete of a server ended, by what the cloud shows of it; None while it has not."""
     if server is None:

@@ -29,17 +29,16 @@ from journal.events import (
     PlanAction,
     Stage,
     StepOutcome,
-    VerdictName,
 )
 from journal.journal import Journal
 from journal.stream import Stream
 from projections.fold import History, fold
 from projections.verdicts import Verdict
-from rollback.closing import deletion_is_open, end_of_delete, latest_doubt, outcome, settled_steps
+from rollback.closing import deletion_is_open, end_of_delete, outcome, settled_steps
 from rollback.cloud import Cloud, DeleteAnswer
 from rollback.deletable import lost_history, objection
 from rollback.errors import CloudError, CloudRefused
-from rollback.observe import Observation, Progress, check_cloud, is_news, observe
+from rollback.observe import Observation, Progress, is_news, look
 from rollback.plan import Plan, plan
 
 MARKS_HOLD_FOR: Final = timedelta(minutes=1)
@@ -68,6 +67,8 @@ class Report:
     """What went wrong in the operation that was compensated, for people."""
     changed: bool
     """Whether anything was appended to the journal."""
+    version: int
+    """The stream's version at the end of it."""
 
     @property
     def complete(self) -> bool:
@@ -77,7 +78,7 @@ class Report:
     @property
     def kept(self) -> tuple[Verdict, ...]:
         """The servers that were kept as unsafe, for a person to decide."""
-        return tuple(verdict for verdict in self.plan.verdicts if verdict.verdict is VerdictName.UNSAFE)
+        return self.plan.kept
 
 
 def preview(journal: Journal, cloud: Cloud, cluster: str, *, wait: bool = False, progress: Progress = lambda _: None) -> Plan:
@@ -89,8 +90,7 @@ def preview(journal: Journal, cloud: Cloud, cluster: str, *, wait: bool = False,
     await_owner(journal, cluster, wait=wait, progress=progress)
     stream.refresh()
     journal.refuse_damage(cluster)
-    compensation = _Compensation(journal, cloud, stream, progress)
-    observation = compensation.look()
+    observation = look(journal, cloud, fold(stream.events), progress)
     return plan(fold((*stream.events, stream.draft(observation.event))))
 
 
@@ -167,30 +167,11 @@ class _Compensation:
             self._history.apply(event)
         return self._history
 
-    # ---- looking
-
-    def look(self) -> Observation:
-        """Wait until every request in doubt has had its time, then list the cloud."""
-        history = self.history
-        head = self.journal.store.head(self.stream.id)
-        assert head is not None, "the stream has events"
-        check_cloud(self.cloud, history, head.read_at, self.journal.clock.now())
-        self._await_deadlines(history)
-        return observe(
-            self.cloud, self.journal.id, history, self.journal.clock, self.journal.settings.settle_seconds, self.progress
-        )
-
-    def _await_deadlines(self, history: History) -> None:
-        deadline = latest_doubt(history)
-        while deadline is not None and (left := (deadline - self.journal.clock.now()).total_seconds()) >= 0:
-            self.progress(f"a create may still be on its way: waiting until {deadline:%H:%M:%S} UTC")
-            self.journal.clock.sleep(left + 0.001)
-
     # ---- the run
 
     def run(self) -> Report:
         """Look, take the stream over if there is something to do, carry the plan out, end the operation."""
-        observation = self.look()
+        observation = look(self.journal, self.cloud, self.history, self.progress)
         for _ in range(MOST_ROUNDS):
             self.stream.refresh()
             self.problems = []
@@ -458,6 +439,7 @@ class _Compensation:
             is_open=open_,
             reason=self.reason or (history.errors[-1] if history.errors else ""),
             changed=self.stream.version > self.first_version,
+            version=history.version,
         )
 
 

@@ -5,10 +5,12 @@ RollbackError
 │   └── CloudRefused       it certainly did not do it
 ├── UnknownCloud           no cloud of this name is configured
 ├── WrongCloud             this is not the cloud, region and project that the stream belongs to
-└── UnsuitableCloud        the cloud is too old, or its clock is off
+├── UnsuitableCloud        the cloud is too old, or its clock is off
+├── NotResumable           an operation cannot be carried forward, only rolled back
+└── RecordError            the conductor's own record of a cluster cannot be asked or told
 """
 
-from journal.recorder import Refused
+from journal.steps import Refused
 
 
 class RollbackError(Exception):
@@ -33,3 +35,16 @@ class WrongCloud(RollbackError):
 
 class UnsuitableCloud(RollbackError):
     """The cloud cannot be used for this: it is too old, or its clock is off."""
+
+
+class NotResumable(RollbackError):
+    """The operation of a cluster cannot be carried forward; a rollback can still be made."""
+
+    def __init__(self, cluster: str, reason: str) -> None:
+        super().__init__(f"Cluster {cluster!r} cannot be resumed: {reason}.")
+        self.cluster = cluster
+        self.reason = reason
+
+
+class RecordError(RollbackError):
+    """The conductor's own record of a cluster cannot be asked or told."""

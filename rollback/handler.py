@@ -3,141 +3,260 @@
 Nothing below it catches, checks whether the cluster exists, or cleans up.
 """
 
+import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final
 
-from journal.errors import Fenced, JournalError
+import attrs
+
+from journal.errors import Fenced, JournalError, OwnerAlive, StoreError
 from journal.events import ClusterStatus, ErrorDuring, ErrorRecorded, OperationKind
 from journal.journal import Journal
-from journal.recorder import Operation, reason_of
+from journal.recorder import Operation
 from journal.redaction import RedactingFilter
+from journal.steps import reason_of
 from journal.stream import Stream
 from projections.fold import fold
 from rollback.cloud import Cloud
-from rollback.compensator import Report, rollback_cluster
-from rollback.errors import RollbackError
+from rollback.compensator import Report, await_owner, rollback_cluster
 from rollback.observe import Progress
+from rollback.records import Records
+from rollback.resume import resume
 
-LOG = logging.getLogger(__name__)
+LOG: Final = logging.getLogger(__name__)
 LOG.addFilter(RedactingFilter())  # an exception's text can hold what a server or a plugin put there
+RECORD_IS_GONE: Final = "the conductor's record of the cluster is gone"
+"""The reason of the request for deletion that the handler makes then."""
 
 
-class ClusterRecord(Protocol):
-    """The conductor's own record of a cluster."""
+@attrs.frozen
+class Handler:
+    """What all operations of a conductor have in common: journal, cloud, and its own records of the clusters.
 
-    def exists(self) -> bool:
-        """Whether the record is still there; a user may have deleted it."""
-
-    def set_status(self, status: ClusterStatus, reason: str) -> None:
-        """Show the user what became of the cluster."""
-
-
-@contextmanager
-def operation(
-    journal: Journal,
-    cloud: Cloud,
-    cluster: str,
-    kind: OperationKind,
-    record: ClusterRecord,
-    *,
-    victims: Sequence[str] = (),
-    request: dict[str, Any] | None = None,
-    progress: Progress = lambda _: None,
-) -> Iterator[Operation]:
-    """Run an operation, and handle whatever goes wrong in it: the errors of its body end here.
-
-    The body succeeded → the cluster is Active (Deleted, for a delete). A user asked for the deletion meanwhile → end
-    quietly, touch nothing more. Anything else → record the error, compensate by replaying the journal, set the status
-    with the reason. If compensation fails too: Error with both reasons, and the operation stays open for the next
-    attempt. An interrupt gives up the lease and is raised again at once.
-
-    Raises what `Journal.begin` raises, before the body runs.
+    `records` gives the record of a cluster. None says that it cannot be reached from here: nobody is told then, and
+    `recover`, run where it can be reached, does so later.
     """
-    running = journal.begin(cluster, kind, cloud.name, victims=victims, request=request)
-    try:
-        yield running
+
+    journal: Journal
+    cloud: Cloud
+    records: Records | None
+    progress: Progress = lambda _: None
+
+    # ---- the operations of a conductor
+
+    @contextmanager
+    def operation(
+        self, cluster: str, kind: OperationKind, *, victims: Sequence[str] = (), request: dict[str, Any] | None = None
+    ) -> Iterator[Operation]:
+        """Run an operation, and handle whatever goes wrong in it: the errors of its body end here.
+
+        The body succeeded → the cluster is Active. A user asked for the deletion meanwhile, or the record is gone →
+        end quietly, and leak nothing. Anything else → record the error, compensate by replaying the journal, set the
+        status with the reason. If compensation fails too: Error with both reasons, and the operation stays open for
+        the next attempt. An interrupt gives up the lease and is raised again at once.
+
+        `victims`: the servers that a scale will remove; `request`: what was asked for, without secrets and without
+        floats. Raises what `Journal.begin` raises, before the body runs.
+        """
+        running = self.journal.begin(cluster, kind, self.cloud.name, victims=victims, request=request)
+        with self._handled(running):
+            yield running
+
+    @contextmanager
+    def resume(self, cluster: str) -> Iterator[Operation]:
+        """Carry the unfinished operation of a cluster forward, as `operation` runs a new one.
+
+        Its body is the one that began it: steps with a key that have succeeded do not run again. Raises what
+        `rollback.resume.resume` raises, before the body runs.
+        """
+        running = resume(self.journal, self.cloud, cluster, progress=self.progress)
+        with self._handled(running):
+            yield running
+
+    def delete(self, cluster: str, *, by: str, reason: str = "") -> Report | None:
+        """Delete a cluster for a user, whatever is going on with it, and return what came of it.
+
+        The request fences the operation that is running, which ends quietly; everything that carries the cluster's
+        marks is then found and deleted. If that fails, None is returned: the status says Error with the reason, the
+        request stands, and `recover` tries again. Raises UnknownStream, or OutOfOrder if the cluster is Deleted, before
+        anything is done.
+        """
+        self.journal.request_deletion(cluster, by=by, reason=reason)
+        try:
+            return self.compensate(cluster)
+        except (Fenced, OwnerAlive) as error:
+            LOG.info("cluster %s: its deletion is carried out by another conductor: %s", cluster, error)
+        except Exception:
+            LOG.exception("cluster %s: its deletion failed; it stands, and is tried again by recover", cluster)
+        return None
+
+    # ---- after a crash
+
+    def compensate(self, cluster: str, *, wait: bool = False) -> Report:
+        """Bring the cloud to a safe state for a cluster without a living owner, and tell its record what came of it.
+
+        Raises what `rollback_cluster` raises; the record then says Error, with the reason.
+        """
+        stream = self.journal.stream(cluster)
+        await_owner(self.journal, cluster, wait=wait, progress=self.progress)
+        stream.refresh()
+        self._delete_without_record(stream)
+        try:
+            report = rollback_cluster(self.journal, self.cloud, cluster, wait=wait, progress=self.progress)
+        except (Fenced, OwnerAlive):
+            raise
+        except Exception as error:
+            self.tell(cluster, ClusterStatus.ERROR, reason_of(error))
+            raise
+        self.tell_report(report)
+        return report
+
+    def tell_report(self, report: Report) -> None:
+        """Tell the record what a compensation came to."""
+        why = "; ".join(filter(None, (report.reason, *report.problems)))
+        self.tell(report.cluster, report.cluster_status, why, settled=report.version if report.complete else None)
+
+    def tell(self, cluster: str, status: ClusterStatus, reason: str, *, settled: int | None = None) -> None:
+        """Tell the record of a cluster its status; `settled`: the version up to which nothing is left to do then.
+
+        What fails here fails nothing else: as long as the stream is not settled, `recover` tells the record again.
+        """
+        if self.records is None:
+            return
+        try:
+            record = self.records(cluster)
+            if record.exists():
+                record.set_status(status, reason)
+            if settled is not None:
+                self.journal.store.settle(cluster, settled)
+        except Exception:
+            LOG.exception("cluster %s: its record could not be told that it is %s; recover will tell it", cluster, status)
+
+    # ---- how an operation ends
+
+    @contextmanager
+    def _handled(self, running: Operation) -> Iterator[None]:
+        with self.journal.threads.repeated(self.journal.settings.heartbeat_seconds, running.renew):
+            try:
+                try:
+                    yield
+                    self._succeed(running)
+                except Exception as error:  # noqa: BLE001 (this is the place where they end)
+                    self._clean_up(running, error)
+            except BaseException as interrupt:
+                _give_up(running, interrupt)
+                raise
+
+    def _succeed(self, running: Operation) -> None:
+        if self._is_gone(running.cluster):
+            self._clean_up(running, None)
+            return
         running.succeed()
-    except Fenced as fence:
-        LOG.info("cluster %s: %s operation ends quietly: %s", cluster, kind, _why_fenced(running.stream, fence))
-    except Exception as error:
-        LOG.exception("cluster %s: %s operation failed", cluster, kind)
-        _fail(journal, cloud, running, record, error, progress)
-    except BaseException as interrupt:
-        _give_up(journal, running, interrupt)
-        raise
-    else:
+        version = running.stream.version
+        _release(running)
         status = ClusterStatus.DELETED if running.kind is OperationKind.DELETE else ClusterStatus.ACTIVE
-        journal.store.release(cluster, journal.conductor, epoch=running.stream.epoch)
-        record.set_status(status, "")
+        self.tell(running.cluster, status, "", settled=version)
+
+    def _clean_up(self, running: Operation, error: Exception | None) -> None:
+        """Compensate an operation that failed, or whose cluster a user has deleted without asking (`error` is None)."""
+        reason = RECORD_IS_GONE if error is None else reason_of(error)
+        try:
+            running.stream.refresh()
+            if not _deletion_stands(running.stream) and (error is None or self._is_gone(running.cluster)):
+                running.stream.request_deletion(self.journal.conductor, RECORD_IS_GONE)
+                LOG.info("cluster %s: %s operation ends quietly: %s", running.cluster, running.kind, RECORD_IS_GONE)
+            else:
+                running.stream.refuse_fenced()
+                LOG.error("cluster %s: %s operation failed", running.cluster, running.kind, exc_info=error)
+                running.record_error(reason)
+            self._compensate(running, reason)
+        except Fenced as fence:
+            why = "a user asked for the cluster's deletion" if _deletion_stands(running.stream) else str(fence)
+            LOG.info("cluster %s: %s operation ends quietly: %s", running.cluster, running.kind, why)
+        except Exception as second:
+            LOG.exception("cluster %s: compensation failed", running.cluster)
+            _record_second(running, second)
+            self.tell(running.cluster, ClusterStatus.ERROR, f"{reason}; then compensation failed: {reason_of(second)}")
+
+    def _compensate(self, running: Operation, reason: str) -> None:
+        self.tell_report(
+            rollback_cluster(
+                self.journal, self.cloud, running.cluster, owned=running.stream, reason=reason, progress=self.progress
+            )
+        )
+
+    # ---- the record
+
+    def _is_gone(self, cluster: str) -> bool:
+        """Whether the user has deleted the record for certain: where it cannot be asked, it is there."""
+        if self.records is None:
+            return False
+        try:
+            return not self.records(cluster).exists()
+        except Exception:
+            LOG.exception("cluster %s: its record cannot be asked, and is taken to be there", cluster)
+            return False
+
+    def _delete_without_record(self, stream: Stream) -> None:
+        """Ask for the cluster's deletion if its operation is unfinished and its record is gone."""
+        history = fold(stream.events)
+        if history.unfinished is not None and history.deletion_asked is None and self._is_gone(stream.id):
+            stream.request_deletion(self.journal.conductor, RECORD_IS_GONE)
 
 
-def delete_cluster(
-    journal: Journal,
-    cloud: Cloud,
-    cluster: str,
-    record: ClusterRecord,
-    *,
-    by: str,
-    reason: str = "",
-    progress: Progress = lambda _: None,
-) -> Report:
-    """Delete a cluster for a user, whatever is going on with it, and return what came of it.
+def handled(kind: OperationKind) -> Callable[[Callable[..., object]], Callable[..., None]]:
+    """Make a function whose first argument is an operation into one that runs under a handler.
 
-    The request fences the operation that is running, which ends quietly; everything that carries the cluster's marks
-    is then found and deleted. Raises what `rollback_cluster` raises.
+    It is then called with the handler and the cluster in place of the operation, and takes `victims` and `request` for
+    `Handler.operation` beside its own arguments: `create(handler, "c-1", workers=3, request={"workers": 3})`.
     """
-    journal.request_deletion(cluster, by=by, reason=reason)
-    report = rollback_cluster(journal, cloud, cluster, progress=progress)
-    record.set_status(report.cluster_status, "; ".join(report.problems))
-    return report
+
+    def decorate(body: Callable[..., object]) -> Callable[..., None]:
+        @functools.wraps(body)
+        def run(
+            handler: Handler,
+            cluster: str,
+            *args: Any,
+            victims: Sequence[str] = (),
+            request: dict[str, Any] | None = None,
+            **kwargs: Any,
+        ) -> None:
+            with handler.operation(cluster, kind, victims=victims, request=request) as running:
+                body(running, *args, **kwargs)
+
+        return run
+
+    return decorate
 
 
-def _why_fenced(stream: Stream, fence: Fenced) -> str:
-    stream.refresh()
+def _deletion_stands(stream: Stream) -> bool:
+    """Whether, as far as was read, somebody asked for the cluster's deletion, or it is carried out already."""
     history = fold(stream.events)
-    if history.deletion_asked is not None or history.deleted is not None:
-        return "a user asked for the cluster's deletion"
-    return str(fence)
+    return history.deletion_asked is not None or history.deleted is not None
 
 
-def _fail(
-    journal: Journal, cloud: Cloud, running: Operation, record: ClusterRecord, error: Exception, progress: Progress
-) -> None:
-    reason = reason_of(error)
-    try:
-        if record.exists():
-            running.record_error(reason)
-        else:
-            running.stream.request_deletion(journal.conductor, "the conductor's record of the cluster is gone")
-        report = rollback_cluster(journal, cloud, running.cluster, owned=running.stream, reason=reason, progress=progress)
-    except Fenced as fence:
-        LOG.info("cluster %s: compensation ends quietly: %s", running.cluster, _why_fenced(running.stream, fence))
-    except (JournalError, RollbackError) as second:
-        LOG.exception("cluster %s: compensation failed", running.cluster)
-        both = f"{reason}; then compensation failed: {reason_of(second)}"
-        _record_second(journal, running, second)
-        record.set_status(ClusterStatus.ERROR, both)
-    else:
-        why = "; ".join((reason, *report.problems))
-        if record.exists():
-            record.set_status(report.cluster_status, why)
-
-
-def _record_second(journal: Journal, running: Operation, second: Exception) -> None:
+def _record_second(running: Operation, second: Exception) -> None:
     """Record that compensation failed, if the journal still takes it: the operation is open either way, for the next attempt."""
     try:
         running.append(ErrorRecorded(ErrorDuring.COMPENSATION, reason_of(second)))
-        journal.store.release(running.cluster, journal.conductor, epoch=running.stream.epoch)
     except JournalError:
         LOG.warning("cluster %s: the failure of its compensation could not be recorded", running.cluster, exc_info=True)
+    _release(running)
 
 
-def _give_up(journal: Journal, running: Operation, interrupt: BaseException) -> None:
+def _give_up(running: Operation, interrupt: BaseException) -> None:
     """Record the interrupt and give up the lease, so that another conductor can compensate at once."""
     try:
         running.record_error(reason_of(interrupt))
-        journal.store.release(running.cluster, journal.conductor, epoch=running.stream.epoch)
     except JournalError:
         LOG.warning("cluster %s: the interrupt could not be recorded", running.cluster, exc_info=True)
+    _release(running)
+
+
+def _release(running: Operation) -> None:
+    try:
+        running.release()
+    except StoreError:
+        LOG.warning("cluster %s: its lease could not be given up, and runs out", running.cluster, exc_info=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import attrs
 
-from journal.recorder import Step
+from journal.steps import Step
 
 JOURNAL_TAG: Final = "provjournal:"
 STEP_TAG: Final = "provjournal-step:"

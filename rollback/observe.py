@@ -15,9 +15,11 @@ import attrs
 
 from journal.clock import Clock
 from journal.events import Event, InventoryObserved, ObservedServer
+from journal.journal import Journal
 from projections.fold import History, fold
 from projections.origin import origins
 from projections.presence import knowledge, presence
+from rollback.closing import latest_doubt
 from rollback.cloud import Cloud, FoundServer
 from rollback.errors import UnsuitableCloud, WrongCloud
 
@@ -35,6 +37,25 @@ class Observation:
 
     event: InventoryObserved
     found: Mapping[str, FoundServer]
+
+
+def look(journal: Journal, cloud: Cloud, history: History, progress: Progress) -> Observation:
+    """Wait until every request in doubt has had its time, then list the servers of one cluster.
+
+    Raises WrongCloud, UnsuitableCloud, or CloudError if the cloud cannot be listed.
+    """
+    head = journal.store.head(history.stream)
+    assert head is not None, "the stream has events"
+    check_cloud(cloud, history, head.read_at, journal.clock.now())
+    _await_deadlines(journal.clock, history, progress)
+    return observe(cloud, journal.id, history, journal.clock, journal.settings.settle_seconds, progress)
+
+
+def _await_deadlines(clock: Clock, history: History, progress: Progress) -> None:
+    deadline = latest_doubt(history)
+    while deadline is not None and (left := (deadline - clock.now()).total_seconds()) >= 0:
+        progress(f"a create may still be on its way: waiting until {deadline:%H:%M:%S} UTC")
+        clock.sleep(left + 0.001)
 
 
 def check_cloud(cloud: Cloud, history: History, store_now: datetime, own_now: datetime) -> None:

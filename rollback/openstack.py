@@ -17,17 +17,16 @@ from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 from openstack.connection import Connection
 
-from journal.recorder import Absent, Step
+from journal.events import StepOutcome
 from journal.settings import Settings
+from journal.steps import Absent, Step
+from rollback.closing import end_of_delete
 from rollback.cloud import DeleteAnswer, FoundServer
 from rollback.errors import CloudError, CloudRefused, UnknownCloud, UnsuitableCloud
 from rollback.marks import FoundMarks, journal_tag, marks_of
 
 MICROVERSION: Final = "2.69"
 """The compute API version that everything here is written for."""
-
-POLL_SECONDS: Final = 0.5
-"""How often a single server is asked for while it is waited for."""
 
 _REFUSED: Final = frozenset({400, 401, 403, 404, 409, 413, 422, 429})
 """HTTP codes that say that nothing was done. A create's marks are looked for all the same: not even 400 is proof."""
@@ -120,32 +119,32 @@ class OpenStackCloud:
             server = self._compute.create_server(name=step.name, tags=tags, metadata=metadata, **attributes)
         return str(server.id)
 
-    def wait_until_active(self, server_id: str, *, timeout_seconds: float) -> None:
-        """Wait until a server is ACTIVE. Raises CloudError where it goes to ERROR, disappears, or takes longer."""
-        with _translated(f"waiting for server {server_id}"):
-            server = self._compute.get_server(server_id)
-            self._compute.wait_for_server(
-                server, status="ACTIVE", failures=["ERROR"], interval=POLL_SECONDS, wait=timeout_seconds
-            )
+    def delete_server(self, server_id: str) -> None:
+        """Ask for a server's deletion: what the body of a conductor's `delete_server` step does first.
 
-    def wait_until_gone(self, server_id: str, *, timeout_seconds: float) -> None:
-        """Wait until a server is deleted. Raises CloudError where it goes to ERROR or takes longer."""
-        with _translated(f"waiting until server {server_id} is gone"):
-            try:
-                server = self._compute.get_server(server_id)
-            except sdk.NotFoundException:
-                return
-            self._compute.wait_for_delete(server, interval=POLL_SECONDS, wait=timeout_seconds)
-
-    def delete_and_wait(self, server_id: str, *, timeout_seconds: float) -> None:
-        """Delete a server and wait until it is gone: what the body of a conductor's `delete_server` step does.
-
-        Raises Absent if it was not there, CloudRefused or CloudError where it is not gone in time.
+        Raises Absent if it was not there, CloudRefused or CloudError.
         """
         if self.delete(server_id) is DeleteAnswer.ABSENT:
             msg = f"server {server_id} was not there"
             raise Absent(msg)
-        self.wait_until_gone(server_id, timeout_seconds=timeout_seconds)
+
+    def is_active(self, server_id: str) -> bool:
+        """Whether a server is ACTIVE by now. Raises CloudError where it went to ERROR or is not there."""
+        with _translated(f"asking for server {server_id}"):
+            server = self._compute.get_server(server_id)
+        if server.status == "ERROR":
+            why = (server.fault or {}).get("message") or "the cloud does not say why"
+            msg = f"server {server_id} went to ERROR: {why}"
+            raise CloudError(msg)
+        return bool(server.status == "ACTIVE")
+
+    def is_gone(self, server_id: str) -> bool:
+        """Whether a server is deleted by now. Raises CloudError where its deletion ended in ERROR."""
+        ended = end_of_delete(self.get(server_id))
+        if ended is not None and ended[0] is StepOutcome.FAILED:
+            msg = f"server {server_id}: {ended[1]}"
+            raise CloudError(msg)
+        return ended is not None
 
     def _list(self, **query: Any) -> list[FoundServer]:
         with _translated("listing servers"):

@@ -27,6 +27,11 @@ class Plan:
         return tuple(verdict for verdict in self.verdicts if verdict.action in actions)
 
     @property
+    def kept(self) -> tuple[Verdict, ...]:
+        """The servers that are kept as unsafe, for a person to decide."""
+        return tuple(verdict for verdict in self.verdicts if verdict.verdict is VerdictName.UNSAFE)
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing is to delete and nothing in doubt."""
         return not self.having(PlanAction.DELETE, PlanAction.FIND)

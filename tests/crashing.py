@@ -53,7 +53,7 @@ class Crashing:
         return lambda *args, **kwargs: self._points.call(name, lambda: found(*args, **kwargs))
 
 
-STORE_CALLS = frozenset({"append", "renew", "release"})
-CLOUD_CALLS = frozenset(
-    {"create_server", "delete", "get", "list_journal", "list_all", "wait_until_active", "wait_until_gone", "delete_and_wait"}
-)
+STORE_CALLS = frozenset({"append", "renew", "release", "settle"})
+CLOUD_CALLS = frozenset({"create_server", "delete_server", "delete", "get", "list_journal", "list_all"})
+POLLS = frozenset({"is_active", "is_gone"})
+"""Called as often as a wait takes: crash points where time is simulated."""

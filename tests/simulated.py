@@ -3,14 +3,16 @@
 Held to the same contract as the real one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import attrs
 
-from journal.recorder import Refused, Step
+from journal.steps import Absent, Refused, Step
 from rollback.cloud import DeleteAnswer, FoundServer
 from rollback.errors import CloudError
 from rollback.marks import FoundMarks, journal_tag, marks_of
@@ -41,6 +43,47 @@ class SimulatedClock:
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         """Have something happen once this much time has passed."""
         self._due.append((self._now + timedelta(seconds=seconds), what))
+
+
+class InlineExecutor(Executor):
+    """Runs each call when it is handed in, in the caller's thread."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run a call; what ends a process ends it here too."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(call(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 (as a pool does)
+            future.set_exception(error)
+        return future
+
+
+class SimulatedThreads:
+    """Threads of a process whose calls run one after the other; with a clock, its heart beats when time passes."""
+
+    def __init__(self, clock: SimulatedClock | None = None) -> None:
+        self._clock = clock
+
+    def pool(self, at_once: int) -> Executor:  # noqa: ARG002 (the port's)
+        """Return an executor."""
+        return InlineExecutor()
+
+    @contextmanager
+    def repeated(self, every_seconds: float, action: Callable[[], None]) -> Iterator[None]:
+        """Call `action` whenever so much simulated time has passed."""
+        over = False
+
+        def repeat() -> None:
+            if not over and self._clock is not None:
+                action()
+                self._clock.later(every_seconds, repeat)
+
+        if self._clock is not None:
+            self._clock.later(every_seconds, repeat)
+        try:
+            yield
+        finally:
+            over = True
 
 
 @attrs.define
@@ -105,25 +148,29 @@ class SimulatedCloud:
         self.servers[server.id] = server
         return server.id
 
-    def wait_until_active(self, server_id: str, *, timeout_seconds: float) -> None:
-        """Wait until a server is ACTIVE."""
-        self._call("wait_until_active", server_id)
-        if server_id not in self.servers or self.servers[server_id].status != "ACTIVE":
-            msg = f"server {server_id} is not ACTIVE after {timeout_seconds} s"
+    def is_active(self, server_id: str) -> bool:
+        """Whether a server is ACTIVE by now."""
+        self._call("is_active", server_id)
+        server = self.servers.get(server_id)
+        if server is None or server.status == "ERROR":
+            msg = f"server {server_id} is not there, or in ERROR"
             raise CloudError(msg)
+        return server.status == "ACTIVE"
 
-    def wait_until_gone(self, server_id: str, *, timeout_seconds: float) -> None:
-        """Wait until a server is gone."""
-        self._call("wait_until_gone", server_id)
-        self.clock.sleep(timeout_seconds)
-        if server_id in self.servers:
-            msg = f"server {server_id} is still there"
+    def is_gone(self, server_id: str) -> bool:
+        """Whether a server is deleted by now."""
+        self._call("is_gone", server_id)
+        server = self.servers.get(server_id)
+        if server is not None and server.status == "ERROR" and not server.is_deleting:
+            msg = f"server {server_id}: the server went to ERROR while it was deleted"
             raise CloudError(msg)
+        return server is None
 
-    def delete_and_wait(self, server_id: str, *, timeout_seconds: float) -> None:
-        """Delete a server and wait until it is gone."""
-        self.delete(server_id)
-        self.wait_until_gone(server_id, timeout_seconds=timeout_seconds)
+    def delete_server(self, server_id: str) -> None:
+        """Ask for a server's deletion."""
+        if self.delete(server_id) is DeleteAnswer.ABSENT:
+            msg = f"server {server_id} was not there"
+            raise Absent(msg)
 
     def list_journal(self, journal: UUID) -> list[FoundServer]:
         """Return the servers whose tags name this journal; those of a cell that is down are left out."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rollback.commands import Rollback
+from rollback.commands.rollback import Rollback
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -33,5 +33,6 @@ def as_head(row: Row[Any]) -> Head:
         operation=None if row.operation is None else UUID(row.operation),
         changed_at=datetime.fromtimestamp(row.changed_at, UTC),
         archived_to=row.archived_to,
+        settled_version=row.settled_version,
         read_at=datetime.fromtimestamp(row.read_at, UTC),
     )

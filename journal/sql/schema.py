@@ -58,6 +58,7 @@ STREAMS = Table(
     Column("operation", String(36)),
     Column("changed_at", Double, nullable=False, server_default="0"),
     Column("archived_to", LONG),
+    Column("settled_version", BigInteger, nullable=False, server_default="0"),
     Index("ix_streams_changed_at", "changed_at"),
     **COLLATIONS,
 )

@@ -92,13 +92,20 @@ class SqlStore:
         mine = (STREAMS.c.stream_id == stream) & (STREAMS.c.owner == owner) & (STREAMS.c.epoch == epoch)
         self._database.change(update(STREAMS).where(mine).values(owner=None, lease_expires_at=None))
 
+    def settle(self, stream: str, version: int) -> None:
+        """Note that nothing is left to do for a stream."""
+        as_seen = (STREAMS.c.stream_id == stream) & (STREAMS.c.version == version)
+        self._database.change(update(STREAMS).where(as_seen).values(settled_version=version))
+
     def head(self, stream: str) -> Head | None:
         """Return the guard row of a stream."""
         return head_of(self._database, stream)
 
-    def heads(self, *, changed_since: datetime | None = None) -> Iterator[Head]:
-        """Yield the guard rows of all streams that are not archived, or of those changed since a time."""
+    def heads(self, *, changed_since: datetime | None = None, unsettled: bool = False) -> Iterator[Head]:
+        """Yield the guard rows of all streams that are not archived, or of those among them that are asked for."""
         there = HEADS.where(STREAMS.c.archived_to.is_(None))
+        if unsettled:
+            there = there.where(STREAMS.c.settled_version != STREAMS.c.version)
         if changed_since is not None:
             microsecond = 1e-6  # to which a datetime is rounded
             there = there.where(STREAMS.c.changed_at >= changed_since.timestamp() - microsecond)

@@ -11,7 +11,7 @@ import pytest
 from contracts.cloud import CloudContract
 from faults_settings import SETTINGS
 
-from journal.recorder import Refused, Step
+from journal.steps import Refused, Step
 from rollback import OpenStackCloud
 from rollback.errors import CloudError, UnknownCloud, UnsuitableCloud
 from rollback.openstack import MICROVERSION
@@ -87,8 +87,8 @@ def test_a_server_that_no_host_can_take_goes_to_error_and_is_still_found_by_its_
     cloud: OpenStackCloud, step: Step, create: Callable[..., str]
 ) -> None:
     server_id = create(step, flavor_id="9")
-    with pytest.raises(CloudError):
-        cloud.wait_until_active(server_id, timeout_seconds=SECONDS)
+    with pytest.raises(CloudError, match="went to ERROR: .*No valid host"):
+        until(lambda: cloud.is_active(server_id))
     (found,) = cloud.list_journal(step.journal)
     assert (found.id, found.status) == (server_id, "ERROR")
 
@@ -97,20 +97,20 @@ def test_waiting_ends_when_the_server_is_active_and_when_it_is_gone(
     cloud: OpenStackCloud, step: Step, create: Callable[..., str]
 ) -> None:
     server_id = create(step)
-    cloud.wait_until_active(server_id, timeout_seconds=SECONDS)
+    until(lambda: cloud.is_active(server_id))
     cloud.delete(server_id)
-    cloud.wait_until_gone(server_id, timeout_seconds=SECONDS)
-    cloud.wait_until_gone(server_id, timeout_seconds=SECONDS)
-    assert cloud.get(server_id) is None
+    until(lambda: cloud.is_gone(server_id))
+    until(lambda: cloud.get(server_id) is None)
+    assert cloud.is_gone(server_id)
 
 
 def test_a_delete_that_fails_on_the_host_shows_as_error(cloud: OpenStackCloud, step: Step, create: Callable[..., str]) -> None:
     server_id = create(step, metadata={"inject": "destroy_fail"})
-    cloud.wait_until_active(server_id, timeout_seconds=SECONDS)
+    until(lambda: cloud.is_active(server_id))
     cloud.delete(server_id)
     until(lambda: (found := cloud.get(server_id)) is not None and (found.status, found.is_deleting) == ("ERROR", False))
     cloud.delete(server_id)
-    cloud.wait_until_gone(server_id, timeout_seconds=SECONDS)
+    until(lambda: cloud.is_gone(server_id))
 
 
 def test_the_clouds_clock_is_the_date_of_its_answers(cloud: OpenStackCloud) -> None:

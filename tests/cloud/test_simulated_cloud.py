@@ -6,7 +6,7 @@ import pytest
 from contracts.cloud import CloudContract
 from simulated import SimulatedClock, SimulatedCloud
 
-from journal.recorder import Step
+from journal.steps import Step
 
 
 class TestSimulatedCloud(CloudContract):

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from journal.recorder import Step
+from journal.steps import Step
 from rollback.cloud import DeleteAnswer
 from rollback.marks import Agreement, Marks, agreement, marks_of
 

@@ -9,14 +9,17 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from crashing import CLOUD_CALLS, STORE_CALLS, Crashing, CrashPoints
 from faults_settings import SETTINGS
 
-from examples.conductor import Conductor, Plugin
+from examples.conductor import Conductor
+from examples.plugin import Plugin
+from examples.records import Record
 from journal import Journal
-from rollback import OpenStackCloud
+from rollback import Handler, OpenStackCloud
 
 
 def main() -> None:
@@ -29,11 +32,13 @@ def main() -> None:
     plugin = Plugin(real.connection)
     plugin.compute = Crashing(real.connection.compute, points, frozenset({"set_server_metadata"}))
     cloud = Crashing(real, points, CLOUD_CALLS)
-    conductor = Conductor(journal, cloud, plugin, Path(url.removeprefix("sqlite:///")).parent, **json.loads(server))
+    handler = Handler(journal, cloud, partial(Record, Path(url.removeprefix("sqlite:///")).parent))
+    Record(Path(url.removeprefix("sqlite:///")).parent, cluster).set_status("running")
+    conductor = Conductor(handler, cloud, plugin, at_once=1, **json.loads(server))
     if operation == "create":
-        conductor.create(cluster, 2)
+        conductor.create(cluster, {"worker": 2})
     else:
-        conductor.scale(cluster, 1, [operation])
+        conductor.scale(cluster, {"worker": 1}, [operation])
     print(json.dumps(points.seen))
 
 

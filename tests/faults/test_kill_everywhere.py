@@ -60,7 +60,7 @@ class Scene:
         with openstack.connect(cloud="demo") as connection:
             connection.compute.default_microversion = "2.69"
             servers = (s for s in connection.compute.servers() if s.status != "DELETED")
-            ours = (server for server in servers if server.name.startswith(f"{self.cluster}-worker"))
+            ours = (server for server in servers if server.name.startswith(f"{self.cluster}-"))
             return {server.id: server.metadata.get("state", "") for server in ours}
 
 

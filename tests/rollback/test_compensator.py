@@ -28,9 +28,9 @@ from journal.events import (
 )
 from journal.journal import Journal
 from journal.memory import MemoryStore
-from journal.recorder import Refused, Step
 from journal.settings import Settings
 from journal.sql.store import open_store
+from journal.steps import Refused, Step
 from projections.fold import History, fold
 from rollback.cloud import FoundServer
 from rollback.compensator import preview, rollback_cluster

@@ -1,21 +1,23 @@
 """The handler at the top: the errors of an operation end there, and decide by replay."""
 
 import logging
+import queue
 from typing import Any
 
 import attrs
 import pytest
-from simulated import SimulatedClock, SimulatedCloud
+from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.errors import OutOfOrder, OwnerAlive
 from journal.events import ClusterStatus, DeletionRequested, HoldPlaced, OperationKind, OperationOutcome, OwnershipTaken
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.store import Claim
+from journal.threads import SystemThreads
 from projections.fold import History, fold
 from rollback.compensator import rollback_cluster
 from rollback.errors import CloudError
-from rollback.handler import delete_cluster, operation
+from rollback.handler import Handler, handled
 
 
 @attrs.define
@@ -27,19 +29,26 @@ class World:
     journal: Journal = attrs.field(init=False)
     there: bool = True
     statuses: list[tuple[ClusterStatus, str]] = attrs.field(factory=list)
+    record_fails: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.cloud = SimulatedCloud(self.clock)
-        self.journal = Journal(MemoryStore(self.clock.now), conductor="a", clock=self.clock)
+        self.journal = Journal(MemoryStore(self.clock.now), conductor="a", clock=self.clock, threads=SimulatedThreads())
+
+    @property
+    def handler(self) -> Handler:
+        return Handler(self.journal, self.cloud, lambda _: self)
 
     def exists(self) -> bool:
+        if self.record_fails:
+            raise ConnectionError("the conductor's database is away")
         return self.there
 
     def set_status(self, status: ClusterStatus, reason: str) -> None:
         self.statuses.append((status, reason))
 
     def running(self, kind: OperationKind = OperationKind.CREATE, **more: Any) -> Any:
-        return operation(self.journal, self.cloud, "c-1", kind, self, **more)
+        return self.handler.operation("c-1", kind, **more)
 
     def add_server(self, op: Any) -> str:
         with op.create_server("worker", "w") as step:
@@ -165,7 +174,8 @@ def test_an_interrupt_gives_the_lease_up_and_is_raised_again(world: World) -> No
 def test_deleting_a_cluster_leaves_nothing_and_is_final(world: World) -> None:
     with world.running() as op:
         world.add_server(op)
-    report = delete_cluster(world.journal, world.cloud, "c-1", world, by="user")
+    report = world.handler.delete("c-1", by="user")
+    assert report is not None
     assert (report.complete, world.statuses[-1]) == (True, (ClusterStatus.DELETED, ""))
     with pytest.raises(OutOfOrder, match="after the cluster ended as Deleted"), world.running(OperationKind.SCALE):
         pass
@@ -222,3 +232,118 @@ def test_a_deletion_is_recorded_even_if_another_conductor_has_ended_the_operatio
         raise RuntimeError("the plugin failed")
     assert world.history.deleted is not None
     assert world.statuses == []
+
+
+def test_an_error_that_a_users_deletion_caused_ends_quietly(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), world.running() as op:
+        world.add_server(op)
+        assert Handler(Journal(world.journal.store, conductor="api", clock=world.clock), world.cloud, lambda _: world).delete(
+            "c-1", by="user"
+        )
+        raise CloudError("the server is not there")
+    assert world.statuses == [(ClusterStatus.DELETED, "")]
+    assert caplog.records == []
+
+
+def test_a_record_that_was_deleted_during_a_successful_operation_leaks_nothing(world: World) -> None:
+    with world.running() as op:
+        world.add_server(op)
+        world.there = False
+    assert world.statuses == []
+    assert world.cloud.servers == {}
+    assert (world.last.outcome, world.last.cluster_status) == (OperationOutcome.CANCELLED, ClusterStatus.DELETED)
+
+
+def test_a_record_that_cannot_be_asked_is_there_and_deletes_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.record_fails = True
+    with world.running() as op:
+        world.add_server(op)
+    assert set(world.cloud.servers) == {"vm-1"}
+    assert world.last.outcome is OperationOutcome.SUCCEEDED
+    head = world.journal.store.head("c-1")
+    assert head is not None
+    assert not head.is_settled, "recover tells the record again"
+    assert "is taken to be there" in caplog.text
+
+
+def test_what_was_told_and_done_is_settled(world: World) -> None:
+    with world.running() as op:
+        world.add_server(op)
+    head = world.journal.store.head("c-1")
+    assert head is not None
+    assert head.is_settled
+
+
+def test_a_bug_in_compensation_ends_in_the_handler_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollback.handler.rollback_cluster", lambda *_, **__: 1 / 0)
+    with world.running() as op:
+        world.add_server(op)
+        raise RuntimeError("the plugin failed")
+    ((status, reason),) = world.statuses
+    assert status is ClusterStatus.ERROR
+    assert reason.startswith("RuntimeError: the plugin failed; then compensation failed: ZeroDivisionError")
+
+
+def test_an_interrupt_of_the_compensation_gives_the_lease_up_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(world.cloud, "list_journal", interrupt)
+    with pytest.raises(KeyboardInterrupt), world.running() as op:
+        world.add_server(op)
+        raise RuntimeError("the plugin failed")
+    head = world.journal.store.head("c-1")
+    assert head is not None
+    assert head.owner is None
+
+
+def test_a_running_operation_keeps_its_lease_by_its_heartbeat(world: World) -> None:
+    world.journal.threads = SimulatedThreads(world.clock)
+    other = Journal(world.journal.store, conductor="b", clock=world.clock)
+    with world.running() as op:
+        for _ in range(10):
+            world.clock.sleep(100)
+            with pytest.raises(OwnerAlive):
+                other.refuse_live_owner("c-1")
+        world.add_server(op)
+    assert world.last.outcome is OperationOutcome.SUCCEEDED
+
+
+def test_the_heart_stops_with_the_operation(world: World) -> None:
+    world.journal.threads = SimulatedThreads(world.clock)
+    with pytest.raises(KeyboardInterrupt), world.running():
+        raise KeyboardInterrupt
+    world.clock.sleep(1000)
+    head = world.journal.store.head("c-1")
+    assert head is not None
+    assert not head.owner_alive
+
+
+def test_the_threads_of_a_process_beat_and_stop() -> None:
+    beats: queue.SimpleQueue[int] = queue.SimpleQueue()
+    with SystemThreads().repeated(0.001, lambda: beats.put(1)):
+        assert [beats.get(timeout=30) for _ in range(3)] == [1, 1, 1]
+    while not beats.empty():
+        beats.get()
+    with pytest.raises(queue.Empty):
+        beats.get(timeout=0.02)
+
+
+def test_a_function_runs_under_the_handler(world: World) -> None:
+    @handled(OperationKind.CREATE)
+    def create(op: Any, servers: int, *, fail: bool = False) -> None:
+        """Create some servers."""
+        for _ in range(servers):
+            world.add_server(op)
+        if fail:
+            raise RuntimeError("the plugin failed")
+
+    create(world.handler, "c-1", 2, request={"servers": 2})
+    assert world.statuses == [(ClusterStatus.ACTIVE, "")]
+    assert len(world.cloud.servers) == 2
+    assert world.last.asked.request == {"servers": 2}
+    assert (create.__name__, create.__doc__) == ("create", "Create some servers.")
+    world.handler.delete("c-1", by="user")
+    create(attrs.evolve(world.handler), "c-2", 1, fail=True)
+    assert world.statuses[-1] == (ClusterStatus.ERROR, "RuntimeError: the plugin failed")
+    assert world.cloud.servers == {}

@@ -5,16 +5,17 @@ from typing import Any
 
 import attrs
 import pytest
-from crashing import CLOUD_CALLS, STORE_CALLS, Crashing, CrashPoints, Killed
-from simulated import SimulatedClock, SimulatedCloud
+from crashing import CLOUD_CALLS, POLLS, STORE_CALLS, Crashing, CrashPoints, Killed
+from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.events import ClusterStatus, OperationKind, PlanAction, VerdictName
 from journal.journal import Journal
 from journal.memory import MemoryStore
+from journal.recorder import Operation
 from journal.rules import StreamRules
 from projections.fold import fold
 from rollback.compensator import rollback_cluster
-from rollback.handler import delete_cluster, operation
+from rollback.handler import Handler
 from rollback.plan import plan
 
 
@@ -36,9 +37,13 @@ class World:
     def conductor(self, name: str, points: CrashPoints | None = None) -> tuple[Journal, Any]:
         """Return a journal and a cloud as one process has them."""
         if points is None:
-            return Journal(self.store, conductor=name, clock=self.clock), self.cloud
+            return Journal(self.store, conductor=name, clock=self.clock, threads=SimulatedThreads()), self.cloud
         store: Any = Crashing(self.store, points, STORE_CALLS)
-        return Journal(store, conductor=name, clock=self.clock), Crashing(self.cloud, points, CLOUD_CALLS)
+        journal = Journal(store, conductor=name, clock=self.clock, threads=SimulatedThreads(self.clock))
+        return journal, Crashing(self.cloud, points, CLOUD_CALLS | POLLS)
+
+    def handler(self, journal: Journal, cloud: Any) -> Handler:
+        return Handler(journal, cloud, lambda _: self)
 
     # the conductor's own record of the cluster
 
@@ -50,16 +55,20 @@ class World:
 
 
 def create(world: World, journal: Journal, cloud: Any, *, fail: str = "") -> None:
-    with operation(journal, cloud, "c-1", OperationKind.CREATE, world) as op:
-        ids = [add_server(op, cloud, number) for number in range(2)]
+    with world.handler(journal, cloud).operation("c-1", OperationKind.CREATE) as op:
+        ids = add_servers(op, cloud, "w0", "w1")
         put_to_work(world, op, ids, fail)
 
 
-def add_server(op: Any, cloud: Any, number: int) -> str:
-    with op.create_server("worker", f"w{number}") as step:
-        step.created(cloud.create_server(step))
-    cloud.wait_until_active(step.server_id, timeout_seconds=1)
-    return str(step.server_id)
+def add_servers(op: Operation, cloud: Any, *names: str) -> list[str]:
+    steps = op.run_all(
+        [op.create_server("worker", name, key=name) for name in names],
+        lambda step: step.created(cloud.create_server(step)),
+        at_once=2,
+    )
+    for step in steps:
+        op.wait_until(lambda step=step: cloud.is_active(step.server_id), f"{step.name} is active", timeout_seconds=1)
+    return [str(step.server_id) for step in steps]
 
 
 def put_to_work(world: World, op: Any, ids: list[str], fail: str) -> None:
@@ -78,19 +87,20 @@ def fail_in(stage: str, fail: str) -> None:
 
 def scale(world: World, journal: Journal, cloud: Any, *, fail: str = "") -> None:
     victim = "vm-1"
-    with operation(journal, cloud, "c-1", OperationKind.SCALE, world, victims=[victim]) as op:
+    with world.handler(journal, cloud).operation("c-1", OperationKind.SCALE, victims=[victim]) as op:
         with op.decommission([victim]):
             fail_in("decommission", fail)
             world.holds_data.discard(victim)
         with op.delete_server(victim):
             fail_in("delete", fail)
-            cloud.delete_and_wait(victim, timeout_seconds=1)
-        put_to_work(world, op, [add_server(op, cloud, 9)], fail)
+            cloud.delete_server(victim)
+            op.wait_until(lambda: cloud.is_gone(victim), f"{victim} is gone", timeout_seconds=1)
+        put_to_work(world, op, add_servers(op, cloud, "w8", "w9"), fail)
 
 
 def deletion(world: World, journal: Journal, cloud: Any) -> None:
     world.may_be_lost = True
-    delete_cluster(journal, cloud, "c-1", world, by="user")
+    world.handler(journal, cloud).delete("c-1", by="user")
 
 
 def failing(run: Callable[..., None], stage: str) -> Callable[[World, Journal, Any], None]:
@@ -99,11 +109,11 @@ def failing(run: Callable[..., None], stage: str) -> Callable[[World, Journal, A
 
 def scale_with_deletion(world: World, journal: Journal, cloud: Any) -> None:
     """A user asks for the deletion while the cluster is being scaled."""
-    with operation(journal, cloud, "c-1", OperationKind.SCALE, world, victims=["vm-1"]) as op:
+    with world.handler(journal, cloud).operation("c-1", OperationKind.SCALE, victims=["vm-1"]) as op:
         with op.decommission(["vm-1"]):
             world.may_be_lost = True
             world.conductor("api")[0].request_deletion("c-1", by="user")
-        add_server(op, cloud, 9)
+        add_servers(op, cloud, "w9")
 
 
 Scene = Callable[[World, Journal, Any], None]

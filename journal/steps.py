@@ -1,0 +1,141 @@
+"""Steps, as the conductor runs them: an intent is committed before a step's body runs, a completion after it.
+
+A body that returns has succeeded. One that raises `Refused` has failed for certain. Anything else that the body of a
+create or a delete raises leaves the step unfinished: its outcome is unknown, and only the compensator may say what
+became of it. The other steps, which act on servers that the journal knows, have failed.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from types import TracebackType
+from typing import Final, Protocol, final
+from uuid import UUID
+
+import attrs
+
+from journal.events import Completion, CreateServer, DeleteServer, Intent, StepOutcome
+from journal.redaction import redacted_text
+
+LONGEST_REASON: Final = 1000
+"""Characters of an exception's text that are kept as a reason."""
+
+
+class Refused(Exception):
+    """The cloud refused a request for certain: what the step was to do did not happen."""
+
+
+class Absent(Exception):
+    """The server that a delete was for is not there."""
+
+
+@attrs.define
+class Step:
+    """A step whose intent is committed. `deadline`: until when a request sent by its body can still be on its way (UTC)."""
+
+    journal: UUID
+    cluster: str
+    id: UUID
+    deadline: datetime
+    name: str
+    """The name of a server to create, else what the step is about."""
+    server_ids: tuple[str, ...] = ()
+    """The servers that it acts on."""
+    server_id: str | None = None
+    """The server that it created."""
+    was_done: bool = False
+    """Whether it had succeeded before this process ran the operation, so that its body did not run again."""
+
+    def created(self, server_id: str) -> None:
+        """Say which server the step created, as soon as the cloud has said it."""
+        self.server_id = server_id
+
+
+Body = Callable[[Step], object]
+"""What a step does. What it returns is of no matter."""
+
+
+class StepRecorder(Protocol):
+    """What records steps: the operation that they belong to."""
+
+    def begin(self, planned: "PlannedStep") -> Step:
+        """Commit the intent. Raises Fenced, before anything was done, if the operation was taken over."""
+
+    def end(self, step: Step, error: BaseException | None) -> None:
+        """Record how the body ended, as far as that is known. Raises TypeError for a create that never said what it created."""
+
+    def done(self, planned: "PlannedStep") -> Step | None:
+        """Return the step if it has succeeded already."""
+
+
+@final
+class PlannedStep(AbstractContextManager[Step]):
+    """A step that has not begun. A `with` statement runs it, or `run`, or many of them `Operation.run_all`.
+
+    Its `key` is what it is recognized by when its operation is resumed by another process; without one, it is new.
+    """
+
+    def __init__(self, recorder: StepRecorder, intent: Callable[[UUID, datetime], Intent], name: str, key: str | None) -> None:
+        self.intent = intent
+        self.name = name
+        self.key = key
+        self._recorder = recorder
+        self._step: Step | None = None
+
+    def run(self, body: Body) -> Step:
+        """Run the step with this body, and return it; if it has succeeded already, the body does not run."""
+        done = self._recorder.done(self)
+        if done is not None:
+            return done
+        with self as step:
+            body(step)
+        return step
+
+    def __enter__(self) -> Step:
+        if self._recorder.done(self) is not None:
+            msg = (
+                f"The step with the key {self.key!r} has succeeded already. A `with` statement cannot leave out its block: "
+                "use `run(body)`, which can."
+            )
+            raise TypeError(msg)
+        self._step = self._recorder.begin(self)
+        return self._step
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        assert self._step is not None, "it was entered"
+        self._recorder.end(self._step, error)
+        return isinstance(error, Absent)
+
+
+def silent_create(step: Step) -> TypeError:
+    """Return the error for the body of a create that never said what it created."""
+    return TypeError(f"the body of the create of {step.name!r} returned without a call of step.created(server_id)")
+
+
+def completion_of(step: Step, intent: Intent, error: BaseException | None) -> Completion | None:
+    """Return the completion of a step whose body ended like this, or None where its outcome is unknown."""
+    outcome = _outcome(step, intent, error)
+    if outcome is None:
+        return None
+    return Completion(step.id, outcome, step.server_id, reason=None if error is None else reason_of(error))
+
+
+def _outcome(step: Step, intent: Intent, error: BaseException | None) -> StepOutcome | None:
+    if error is None:
+        is_silent = isinstance(intent, CreateServer) and step.server_id is None
+        return None if is_silent else StepOutcome.SUCCEEDED
+    match intent, error:
+        case DeleteServer(), Absent():
+            return StepOutcome.ABSENT
+        case _, Refused():
+            return StepOutcome.FAILED
+        case (CreateServer() | DeleteServer(), _):
+            return None
+        case _:
+            return StepOutcome.FAILED if isinstance(error, Exception) else None
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an exception, with its notes, as a reason for people: without secrets, never empty and never too long."""
+    text = redacted_text("; ".join((str(error), *getattr(error, "__notes__", ()))).removeprefix("; "))
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:LONGEST_REASON]

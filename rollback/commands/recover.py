@@ -1,0 +1,80 @@
+"""Bringing all clusters of dead conductors to a safe state."""
+
+import argparse
+from collections.abc import Sequence
+
+from journal.command_line import OK, PROBLEM, ListCommand, counted, say
+from journal.errors import StoreError
+from rollback.commands.options import NeedsCloud, seconds
+from rollback.handler import Handler
+from rollback.recovery import AT_ONCE, Recovery, foresee, recover
+
+COLUMNS = ("Cluster", "Status", "Deleted", "Kept", "Left to do")
+
+
+class Recover(NeedsCloud, ListCommand):
+    """Bring all clusters to a safe state whose conductor died. Exit code 1 if something is left to do.
+
+    Clusters that a living conductor is at work on are left to it: run it wherever and as often as you like.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add how to go about it."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--watch", metavar="SECONDS", type=seconds, help="do it again and again, with this pause")
+        parser.add_argument("--dry-run", action="store_true", help="list the cloud and show the plans; change and append nothing")
+        parser.add_argument(
+            "--at-once",
+            metavar="N",
+            type=_positive,
+            default=AT_ONCE,
+            help=f"how many clusters are recovered at the same time (default: {AT_ONCE})",
+        )
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; its exit code says whether anything is left to do."""
+        self.code = OK
+        return super().run(parsed_args) or self.code
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
+        """Recover once, again and again, or show what would be done."""
+        with self.handler(parsed_args) as handler:
+            if parsed_args.watch is not None and not parsed_args.dry_run:
+                _watch(handler, parsed_args.watch, parsed_args.at_once)
+            done = foresee if parsed_args.dry_run else recover
+            found = sorted(done(handler, at_once=parsed_args.at_once), key=lambda recovery: recovery.cluster)
+        if parsed_args.dry_run:
+            say("this was a dry run: nothing was changed")
+        elif not found:
+            say("nothing to recover")
+        self.code = OK if all(recovery.complete for recovery in found) or parsed_args.dry_run else PROBLEM
+        return COLUMNS, [_row(recovery) for recovery in found]
+
+
+def _watch(handler: Handler, pause: float, at_once: int) -> None:
+    """Recover until interrupted. A journal that is away for a while is waited for."""
+    while True:
+        try:
+            for recovery in recover(handler, at_once=at_once):
+                say(_told(recovery))
+        except StoreError as error:
+            say(f"{error} Trying again in {pause:g} s.")
+        handler.journal.clock.sleep(pause)
+
+
+def _row(recovery: Recovery) -> tuple[object, ...]:
+    return recovery.cluster, recovery.status, recovery.deleted, recovery.kept, "; ".join(recovery.problems)
+
+
+def _told(recovery: Recovery) -> str:
+    left = "".join(f"\n  left to do: {problem}" for problem in recovery.problems)
+    return f"cluster {recovery.cluster} is {recovery.status}; {counted(recovery.deleted, 'VM')} deleted{left}"
+
+
+def _positive(text: str) -> int:
+    found = int(text)
+    if found < 1:
+        msg = "expected 1 or more"
+        raise argparse.ArgumentTypeError(msg)
+    return found

@@ -1,0 +1,61 @@
+"""How plans and reports are shown."""
+
+from journal.events import PlanAction
+from projections.fold import History
+from projections.verdicts import Verdict
+from rollback.compensator import Report
+from rollback.plan import Plan
+
+COLUMNS = ("Cluster", "Server", "Name", "Verdict", "Action", "Because", "Evidence")
+
+
+def rows(made: Plan) -> list[tuple[object, ...]]:
+    """Return a plan as rows of a table."""
+    return [
+        (
+            made.stream,
+            verdict.server_id or "",
+            verdict.name or "",
+            str(verdict.verdict),
+            str(verdict.action),
+            verdict.because,
+            ", ".join(map(str, verdict.evidence)),
+        )
+        for verdict in made.verdicts
+    ]
+
+
+def summary(history: History, made: Plan) -> str:
+    """Return where a cluster stands, in a line."""
+    operation = history.unfinished
+    state = "no operation is unfinished" if operation is None else f"operation {operation.kind} is unfinished"
+    held = f"; a hold stands, placed by {history.hold.by}: nothing is deleted" if history.hold else ""
+    return f"cluster {made.stream} at version {made.version}: {state}; the cluster becomes {made.cluster_status}{held}"
+
+
+def counts(made: Plan) -> str:
+    """Return how much there is to do, by action."""
+    counted = ((action, len(made.having(action))) for action in dict.fromkeys(verdict.action for verdict in made.verdicts))
+    return ", ".join(f"{count} to {action}" for action, count in counted if action != "none") or "nothing to do"
+
+
+def told(report: Report) -> str:
+    """Return what a compensation came to, and what is left to do."""
+    deleted = f"{len(report.deleted)} deleted" if report.deleted else "nothing deleted"
+    lines = (f"left to do: {problem}" for problem in report.problems)
+    return "\n".join(
+        (f"cluster {report.cluster} is {report.cluster_status}; {deleted}, {len(report.kept)} kept as unsafe", *lines)
+    )
+
+
+def result(report: Report, verdict: Verdict) -> str:
+    """Return what became of one server."""
+    match verdict.action:
+        case PlanAction.DELETE:
+            return "deleted" if verdict.server_id in report.deleted else "not deleted"
+        case PlanAction.KEEP:
+            return "kept"
+        case PlanAction.FIND:
+            return "in doubt"
+        case PlanAction.NONE:
+            return ""

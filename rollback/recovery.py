@@ -1,0 +1,126 @@
+"""Finding what dead conductors left, and bringing it to an end: many clusters at once, from any machine, as often as needed."""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import as_completed
+from functools import partial
+from typing import Final, Self
+
+import attrs
+
+from journal.errors import Fenced, OwnerAlive
+from journal.events import ClusterStatus, PlanAction
+from journal.steps import reason_of
+from projections.fold import History, fold
+from rollback.closing import is_left_open
+from rollback.compensator import Report, preview
+from rollback.handler import Handler
+from rollback.plan import Plan, plan
+
+AT_ONCE: Final = 8
+"""How many clusters are recovered at the same time, unless the caller says otherwise."""
+LOG: Final = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Recovery:
+    """What the recovery of one cluster came to, or would come to."""
+
+    cluster: str
+    status: ClusterStatus
+    deleted: int
+    """How many servers were deleted, or would be."""
+    kept: int
+    """How many servers were kept for a person to decide, or would be."""
+    problems: tuple[str, ...]
+    """Why something is left to do."""
+    complete: bool
+    """Whether nothing is left to do."""
+
+    @classmethod
+    def of_report(cls, report: Report) -> Self:
+        """Return what a compensation came to."""
+        return cls(
+            report.cluster,
+            report.cluster_status,
+            deleted=len(report.deleted),
+            kept=len(report.kept),
+            problems=report.problems,
+            complete=report.complete,
+        )
+
+    @classmethod
+    def of_plan(cls, made: Plan) -> Self:
+        """Return what would be done."""
+        doubts = tuple(f"{verdict.name} is in doubt" for verdict in made.having(PlanAction.FIND))
+        return cls(
+            made.stream,
+            made.cluster_status,
+            deleted=len(made.having(PlanAction.DELETE)),
+            kept=len(made.kept),
+            problems=doubts,
+            complete=made.is_settled,
+        )
+
+
+def recover(handler: Handler, *, at_once: int = AT_ONCE) -> Iterator[Recovery]:
+    """Compensate every cluster that has something unfinished and no living owner; yield what came of each as it ends.
+
+    A record that was not told how the last operation of its cluster ended is told now. Clusters that another conductor
+    is at work on are left to it, and those of another cloud to whoever recovers that one, so this is safe to run on
+    every conductor at once. One cluster that cannot be recovered does not stop the others.
+
+    Raises StoreUnavailable where the journal cannot be read.
+    """
+    return _each(handler, at_once, _recover_one)
+
+
+def foresee(handler: Handler, *, at_once: int = AT_ONCE) -> Iterator[Recovery]:
+    """Yield what `recover` would do. The cloud is listed; nothing is changed, appended or told."""
+    return _each(handler, at_once, _foresee_one)
+
+
+def _each(handler: Handler, at_once: int, treat: Callable[[Handler, History], Recovery | None]) -> Iterator[Recovery]:
+    """Treat each cluster that may have something left to do, many at once."""
+    heads = [head for head in handler.journal.store.heads(unsettled=True) if not head.owner_alive]
+    with handler.journal.threads.pool(at_once) as pool:
+        try:
+            for done in as_completed([pool.submit(_treated, handler, head.stream, treat) for head in heads]):
+                recovery = done.result()
+                if recovery is not None:
+                    yield recovery
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _treated(handler: Handler, cluster: str, treat: Callable[[Handler, History], Recovery | None]) -> Recovery | None:
+    told = attrs.evolve(handler, progress=partial(_prefixed, handler, cluster))
+    try:
+        history = fold(handler.journal.stream(cluster).events)
+        if history.cloud not in (None, handler.cloud.name):
+            return None
+        return treat(told, history)
+    except (Fenced, OwnerAlive):
+        return None  # another conductor is at work on it
+    except Exception as error:
+        LOG.exception("cluster %s: it could not be recovered", cluster)
+        return Recovery(cluster, ClusterStatus.ERROR, deleted=0, kept=0, problems=(reason_of(error),), complete=False)
+
+
+def _recover_one(handler: Handler, history: History) -> Recovery | None:
+    if is_left_open(history):
+        return Recovery.of_report(handler.compensate(history.stream))
+    last = history.last_end
+    handler.tell(history.stream, plan(history).cluster_status, "" if last is None else last.reason, settled=history.version)
+    return None
+
+
+def _foresee_one(handler: Handler, history: History) -> Recovery | None:
+    if not is_left_open(history):
+        return None
+    return Recovery.of_plan(preview(handler.journal, handler.cloud, history.stream, progress=handler.progress))
+
+
+def _prefixed(handler: Handler, cluster: str, message: str) -> None:
+    handler.progress(f"{cluster}: {message}")

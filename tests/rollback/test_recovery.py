@@ -1,0 +1,208 @@
+"""Recovery: what dead conductors left is found and brought to an end, many clusters at once, and records are told."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
+
+from journal.events import ClusterStatus, OperationKind
+from journal.journal import Journal
+from journal.memory import MemoryStore
+from journal.store import EventStore
+from projections.fold import fold
+from rollback import Handler, Recovery, recover
+from rollback.errors import CloudError
+
+
+@attrs.define
+class Records:
+    """The conductor's own records: what each cluster's users see; `failing` ones cannot be told."""
+
+    told: dict[str, list[tuple[ClusterStatus, str]]] = attrs.field(factory=dict)
+    gone: set[str] = attrs.field(factory=set)
+    failing: set[str] = attrs.field(factory=set)
+
+    def __call__(self, cluster: str) -> "Record":
+        return Record(self, cluster)
+
+
+@attrs.define
+class Record:
+    records: Records
+    cluster: str
+
+    def exists(self) -> bool:
+        return self.cluster not in self.records.gone
+
+    def set_status(self, status: ClusterStatus, reason: str) -> None:
+        if self.cluster in self.records.failing:
+            raise ConnectionError("the conductor's database is away")
+        self.records.told.setdefault(self.cluster, []).append((status, reason))
+
+
+@attrs.define
+class World:
+    clock: SimulatedClock = attrs.field(factory=SimulatedClock)
+    cloud: SimulatedCloud = attrs.field(init=False)
+    store: EventStore = attrs.field(init=False)
+    records: Records = attrs.field(factory=Records)
+
+    def __attrs_post_init__(self) -> None:
+        self.cloud = SimulatedCloud(self.clock)
+        self.store = MemoryStore(self.clock.now)
+
+    def handler(self, name: str, records: Any = ...) -> Handler:
+        journal = Journal(self.store, conductor=name, clock=self.clock, threads=SimulatedThreads())
+        return Handler(journal, self.cloud, self.records if records is ... else records)
+
+    def create(self, cluster: str, name: str = "a") -> str:
+        """Create a cluster of one server, and return its id."""
+        with self.handler(name).operation(cluster, OperationKind.CREATE) as op:
+            step = op.create_server("worker", f"{cluster}-w").run(lambda step: step.created(self.cloud.create_server(step)))
+        return str(step.server_id)
+
+    def die_creating(self, cluster: str) -> None:
+        """Have a conductor die while a create is in flight."""
+        op = self.handler("dead").journal.begin(cluster, OperationKind.CREATE, self.cloud.name)
+        self.cloud.land(op.create_server("worker", f"{cluster}-w").__enter__())
+
+    def recover(self, name: str = "b", records: Any = ...) -> dict[str, Recovery]:
+        return {recovery.cluster: recovery for recovery in recover(self.handler(name, records))}
+
+    def status(self, cluster: str) -> ClusterStatus | None:
+        last = fold(self.store.read(cluster)).last_end
+        return None if last is None else last.cluster_status
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def dead(world: World) -> Iterator[World]:
+    """Three clusters of a dead conductor, whose leases have run out, and one that is well."""
+    world.create("well")
+    for cluster in ("c-1", "c-2", "c-3"):
+        world.die_creating(cluster)
+    world.clock.sleep(200)
+    return world
+
+
+def test_all_clusters_of_a_dead_conductor_are_recovered_and_their_records_told(dead: World) -> None:
+    recovered = dead.recover()
+    assert sorted(recovered) == ["c-1", "c-2", "c-3"]
+    assert all(recovery.complete for recovery in recovered.values())
+    assert [server.name for server in dead.cloud.servers.values()] == ["well-w"]
+    assert {cluster: told[-1][0] for cluster, told in dead.records.told.items()} == {
+        "well": ClusterStatus.ACTIVE,
+        **dict.fromkeys(("c-1", "c-2", "c-3"), ClusterStatus.ERROR),
+    }
+
+
+def test_a_second_recovery_finds_nothing_and_does_nothing(dead: World) -> None:
+    dead.recover()
+    calls, told = list(dead.cloud.calls), str(dead.records.told)
+    heads = list(dead.store.heads())
+    assert dead.recover("c") == {}
+    assert (dead.cloud.calls, str(dead.records.told)) == (calls, told)
+    assert [(head.version, head.epoch) for head in dead.store.heads()] == [(head.version, head.epoch) for head in heads]
+
+
+def test_what_a_living_conductor_is_at_work_on_is_left_to_it(world: World) -> None:
+    world.die_creating("c-1")
+    assert world.recover() == {}
+    assert len(world.cloud.servers) == 1
+
+
+def test_one_cluster_that_cannot_be_recovered_does_not_stop_the_others(dead: World) -> None:
+    dead.cloud.fails["list_all"] = [CloudError("HTTP 503")]
+    recovered = dead.recover()
+    failed = [cluster for cluster, recovery in recovered.items() if not recovery.complete]
+    assert len(failed) == 1
+    assert recovered[failed[0]].problems == ("CloudError: HTTP 503",)
+    assert dead.records.told[failed[0]] == [(ClusterStatus.ERROR, "CloudError: HTTP 503")]
+    assert sorted(dead.recover()) == failed, "the next recovery tries it again"
+    assert [server.name for server in dead.cloud.servers.values()] == ["well-w"]
+
+
+def test_a_record_that_could_not_be_told_is_told_by_the_next_recovery(world: World) -> None:
+    world.records.failing.add("c-1")
+    world.create("c-1")
+    assert world.records.told == {}
+    world.recover()
+    assert world.records.told == {}
+    world.records.failing.clear()
+    calls = list(world.cloud.calls)
+    world.recover()
+    assert world.records.told == {"c-1": [(ClusterStatus.ACTIVE, "")]}
+    assert world.cloud.calls == calls, "nobody has to look at the cloud for that"
+    world.recover()
+    assert len(world.records.told["c-1"]) == 1
+
+
+def test_a_recovery_without_records_leaves_the_telling_to_one_that_has_them(dead: World) -> None:
+    assert len(dead.recover(records=None)) == 3
+    assert set(dead.records.told) == {"well"}
+    assert dead.recover() == {}
+    assert set(dead.records.told) == {"well", "c-1", "c-2", "c-3"}
+
+
+def test_a_record_that_is_gone_is_a_request_for_deletion(dead: World) -> None:
+    dead.records.gone.add("c-2")
+    dead.recover()
+    assert dead.status("c-2") is ClusterStatus.DELETED
+    assert "c-2" not in dead.records.told
+    assert dead.status("c-1") is ClusterStatus.ERROR
+
+
+def test_a_record_that_is_gone_deletes_nothing_of_a_cluster_that_is_well(dead: World) -> None:
+    dead.records.gone.add("well")
+    dead.handler("ops").journal.hold("well", by="ops", reason="to have something unsettled")
+    dead.recover()
+    assert dead.status("well") is ClusterStatus.ACTIVE
+    assert len(dead.cloud.servers) == 1
+
+
+def test_a_deletion_whose_conductor_died_is_carried_out(world: World) -> None:
+    world.create("c-1")
+    world.handler("api").journal.request_deletion("c-1", by="user")
+    recovered = world.recover()
+    assert recovered["c-1"].complete
+    assert world.cloud.servers == {}
+    assert world.records.told["c-1"][-1] == (ClusterStatus.DELETED, "")
+
+
+def test_a_deletion_that_fails_is_seen_and_tried_again(world: World) -> None:
+    world.create("c-1")
+    world.cloud.fails["list_journal"] = [CloudError("HTTP 503")]
+    assert world.handler("a").delete("c-1", by="user") is None
+    assert world.records.told["c-1"][-1] == (ClusterStatus.ERROR, "CloudError: HTTP 503")
+    assert world.recover()["c-1"].complete
+    assert world.records.told["c-1"][-1][0] is ClusterStatus.DELETED
+
+
+def test_a_held_cluster_is_reported_each_time_and_nothing_of_it_deleted(dead: World) -> None:
+    dead.handler("ops").journal.hold("c-1", by="ops", reason="let me look")
+    for name in ("b", "c"):
+        held = dead.recover(name)["c-1"]
+        assert not held.complete
+        assert "a hold stands, placed by ops: let me look" in held.problems[0]
+    assert "c-1-w" in {server.name for server in dead.cloud.servers.values()}
+    dead.handler("ops").journal.release("c-1", by="ops", reason="seen")
+    assert dead.recover()["c-1"].complete
+
+
+def test_clusters_of_another_cloud_are_left_to_its_own_recovery(dead: World) -> None:
+    other = attrs.evolve(dead.handler("b"), cloud=SimulatedCloud(dead.clock, "RegionTwo/9"))
+    assert list(recover(other)) == []
+    assert len(dead.cloud.servers) == 4
+
+
+def test_what_an_operators_word_lets_be_deleted_is_found(world: World) -> None:
+    server = world.create("c-1")
+    world.handler("ops").journal.resolve("c-1", server, "unneeded", by="ops", reason="it is broken")  # type: ignore[arg-type]
+    assert world.recover()["c-1"].complete
+    assert world.cloud.servers == {}
