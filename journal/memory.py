@@ -164,7 +164,9 @@ class MemoryStore:
             known = self._by_id.get(event.id)
             if known is not None and known.hash != event.hash:
                 raise EventIdReused(event.stream, event.id)
-        return len(stored) == len(events)
+        head, last = self._heads.get(events[-1].stream), events[-1]
+        archived = head is not None and head.archived_to is not None and (head.version, head.hash) == (last.version, last.hash)
+        return archived or len(stored) == len(events)
 
     def _check(self, first: Event, previous_hash: str, expected_epoch: int, claim: Claim | None) -> None:
         stream, expected = first.stream, first.version - 1

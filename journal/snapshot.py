@@ -1,10 +1,10 @@
 """What opening a long stream would work out again: the state of its rules at one version.
 
-A snapshot saves time and nothing else. It is taken only if this very text of the rules made it and if the stream still
-has, at that version, the event that it was made after. Nothing is deleted on its word: the compensator replays all.
+A snapshot saves time and nothing else. It is taken only if this very text of the rules made it, if it is as it was made,
+and if the stream still has, at that version, the event that it was made after. Nothing is deleted on its word: the
+compensator replays all.
 """
 
-from functools import cache
 from hashlib import sha256
 from inspect import getsource
 from typing import Final
@@ -28,32 +28,43 @@ class Snapshot:
     hash: str
     """That of the event at this version."""
     made_by: str
+    """What makes it believed: a hash over the text of the rules that made it, and over the data."""
     data: str
 
 
 def is_due(version: int, last: int) -> bool:
     """Tell whether a stream at this version is worth another snapshot, the last one being so old. All of them stay small."""
-    return version - last >= max(EVERY, last // 4)
+    return _RULES is not None and version - last >= max(EVERY, last // 4)
 
 
 def taken(stream: str, hash_: str, state: StreamRules) -> Snapshot:
     """Return a snapshot. It leaves out the ids of events: that none is used twice is the store's to see to."""
     data = msgspec.json.encode(attrs.evolve(state, event_ids=set())).decode()
-    return Snapshot(stream, state.version, hash_, made_by(), data)
+    return Snapshot(stream, state.version, hash_, made_by(data), data)
 
 
 def state_in(snapshot: Snapshot) -> StreamRules | None:
-    """Return the state, or None if another text of the rules made it, or it cannot be read."""
-    if snapshot.made_by != made_by():
+    """Return the state, or None if another text of the rules made it, or it is not as it was made."""
+    if _RULES is None or snapshot.made_by != made_by(snapshot.data):
         return None
     try:
-        return msgspec.json.decode(snapshot.data, type=StreamRules)
+        state = msgspec.json.decode(snapshot.data, type=StreamRules)
     except msgspec.MsgspecError:
+        return None
+    return state if state.version == snapshot.version else None
+
+
+def made_by(data: str) -> str:
+    """Return what changes with any change to the rules or to what they made."""
+    return sha256(f"{_RULES}\0{data}".encode()).hexdigest()
+
+
+def _text_of_rules() -> str | None:
+    """Return the text of what decides, as it is loaded; None where there is only byte code: then nothing is kept."""
+    try:
+        return "\0".join(getsource(module) for module in (codec, events, rules))
+    except OSError:
         return None
 
 
-@cache
-def made_by() -> str:
-    """Return what changes with any change to the rules: a hash over the text of what decides."""
-    modules = (codec, events, rules)
-    return sha256("\0".join(getsource(module) for module in modules).encode()).hexdigest()
+_RULES: Final = _text_of_rules()

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Self
 from uuid import UUID, uuid4
 
@@ -16,6 +16,9 @@ from journal.snapshot import EVERY, Snapshot, is_due, state_in, taken
 from journal.store import Claim, EventStore, chained
 
 FIRST_EPOCH: Final = 1
+MOST_IDLE: Final = 20
+"""How often reading on may bring nothing new although the stream is said to have gone on: a node can lag behind."""
+IDLE_SECONDS: Final = 0.1
 LOG: Final = logging.getLogger(__name__)
 
 
@@ -125,11 +128,12 @@ class Stream:
     def append_next(self, *data: Data, operation: UUID | None = None, claim: Claim | None = None) -> tuple[Event, ...]:
         """Append after whatever others appended meanwhile. Raises Fenced if that raised the epoch."""
         with self._lock:
-            while True:
+            for again in self._tries():
                 try:
                     return self._append([(item, operation) for item in data], self.epoch, claim)
                 except VersionConflict:
-                    self.refresh()
+                    again()
+            raise self._torn()
 
     def take(self, cause: str, claim: Claim, *more: Data, operation: UUID | None = None) -> tuple[Event, ...]:
         """Take the stream over: raise its epoch and work under that from here on; `more` is appended along with it.
@@ -148,14 +152,15 @@ class Stream:
     def request_deletion(self, by: str, reason: str, *, operation: UUID | None = None) -> Event:
         """Record that a user wants the cluster deleted, whatever others append meanwhile. It fences whoever is at work."""
         with self._lock:
-            while True:
+            for again in self._tries():
                 try:
                     (event,) = self._append([(DeletionRequested(by, reason), operation)], self.current_epoch + 1, None)
                 except (VersionConflict, Fenced):
-                    self.refresh()
+                    again()
                 else:
                     self.epoch = self.current_epoch
                     return event
+            raise self._torn()
 
     def draft(self, data: Data, *, operation: UUID | None = None) -> Event:
         """Return the event that appending would make, without appending it: for a dry run."""
@@ -184,6 +189,26 @@ class Stream:
         self._events.extend(stored)
         self._keep_snapshot()
         return stored
+
+    def _tries(self) -> Iterator[Callable[[], None]]:
+        """Yield as long as trying again may help; what is yielded reads on, and waits if there is nothing new."""
+        idle = 0
+
+        def again() -> None:
+            nonlocal idle
+            idle = 0 if self.refresh() else idle + 1
+            if idle:
+                self._clock.sleep(IDLE_SECONDS)
+
+        while idle < MOST_IDLE:
+            yield again
+
+    def _torn(self) -> DamagedStream:
+        """Return the error for a guard row that says another version or epoch than the events do."""
+        head = self._store.head(self.id)
+        said = "nothing" if head is None else f"version {head.version}, epoch {head.epoch}"
+        msg = f"the stream's head says {said}; its events end at version {self.version}, epoch {self.current_epoch}"
+        return DamagedStream(self.id, self.version, msg)
 
     def _fenced(self, epoch: int) -> Fenced:
         head = self._store.head(self.id)

@@ -30,7 +30,7 @@ from journal.sql.engine import Away, Database
 from journal.sql.engines.backend import Failure
 from journal.sql.heads import head_of
 from journal.sql.schema import EVENTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
-from journal.store import Claim, unfinished_step
+from journal.store import Claim, Head, unfinished_step
 
 
 @attrs.define
@@ -132,7 +132,7 @@ class Append:
             return tuple(self.events)
         head = head_of(self.database, first.stream)
         if head is not None and head.archived_to is not None:
-            raise StreamArchived(first.stream, head.archived_to)
+            return self._recorded_before(head, head.archived_to)
         if head is None or head.epoch < self.expected_epoch:
             raise JournalRegressed(first.stream, expected, 0 if head is None else head.version)
         if head.epoch > self.expected_epoch and expected:
@@ -148,6 +148,13 @@ class Append:
             msg = "the database was behind."
             raise Away(msg)
         raise JournalRegressed(first.stream, expected, head.version)
+
+    def _recorded_before(self, head: Head, archive: str) -> tuple[Event, ...]:
+        """Return the events if they were recorded right before their stream was archived. Raises StreamArchived."""
+        last = self.events[-1]
+        if (head.version, head.hash) != (last.version, last.hash):
+            raise StreamArchived(head.stream, archive)
+        return tuple(self.events)
 
 
 # The statements are made once: making them costs as much as running them.

@@ -274,6 +274,27 @@ class StoreContract:
         assert [*store.read("c-1"), *store.archived()] == history
         follow(store, history, HoldPlaced("ops", ""))
 
+    def test_an_append_that_is_tried_again_after_its_stream_was_archived_was_recorded(self, store: EventStore) -> None:
+        started, ended = finished(store, "c-1")
+        head = store.head("c-1")
+        assert head is not None
+        store.archive(head, "c-1.jsonl")
+        assert store.append([ended], previous_hash=str(started.hash), expected_epoch=1) == (ended,)
+        with pytest.raises(StreamArchived):
+            store.append([started], previous_hash="0" * 64, expected_epoch=1)
+
+    def test_what_is_settled_stays_so_until_the_next_append(self, store: EventStore) -> None:
+        history = begin(store, "c-1")
+        begin(store, "c-2")
+        store.settle("c-1", 7)
+        assert [head.stream for head in store.heads(unsettled=True)] == ["c-1", "c-2"]
+        store.settle("c-1", 1)
+        store.settle("nobody", 1)
+        assert [head.stream for head in store.heads(unsettled=True)] == ["c-2"]
+        assert [head.is_settled for head in store.heads()] == [True, False]
+        follow(store, history, HoldPlaced("ops", ""))
+        assert [(head.stream, head.settled_version) for head in store.heads(unsettled=True)] == [("c-1", 1), ("c-2", 0)]
+
     def test_only_a_finished_stream_that_nobody_owns_is_archived_as_it_was_seen(self, store: EventStore) -> None:
         running = begin(store, "c-1")
         head = store.head("c-1")

@@ -17,7 +17,7 @@ from journal.errors import DamagedStream, OutOfOrder
 from journal.events import Completion, Event, HoldPlaced, StepOutcome
 from journal.memory import MemoryStore
 from journal.rules import StreamRules
-from journal.snapshot import EVERY, Snapshot, made_by, state_in, taken
+from journal.snapshot import EVERY, made_by, state_in, taken
 from journal.sql.store import open_store
 from journal.store import EventStore
 from journal.stream import Stream
@@ -80,6 +80,7 @@ def test_what_the_past_forbids_is_refused_by_a_stream_that_did_not_read_it() -> 
     "change",
     [
         {"made_by": "an older text of the rules"},
+        {"made_by": made_by('{"version": 1000, "epoch": 1}')},
         {"hash": "0" * 64},
         {"version": EVERY + 7},
         {"data": "{"},
@@ -91,7 +92,8 @@ def test_a_snapshot_that_does_not_fit_is_not_used_and_replaced(change: dict[str,
     written(store)
     kept = store.snapshot("c-1")
     assert kept is not None
-    wrong = attrs.evolve(kept, **{"data": '{"version": 1000, "epoch": 9}', **change})  # type: ignore[arg-type]
+    data = '{"version": 1000, "epoch": 9}'
+    wrong = attrs.evolve(kept, **{"data": data, "made_by": made_by(str(change.get("data", data))), **change})  # type: ignore[arg-type]
     store.keep_snapshot(wrong)
     store.after.clear()
     stream = opened(store)
@@ -100,7 +102,7 @@ def test_a_snapshot_that_does_not_fit_is_not_used_and_replaced(change: dict[str,
     stream.append(HoldPlaced("ops", ""))
     replaced = store.snapshot("c-1")
     assert replaced is not None
-    assert (replaced.version, replaced.made_by) == (EVERY + 1, made_by())
+    assert (replaced.version, replaced.made_by) == (EVERY + 1, made_by(replaced.data))
 
 
 def test_a_past_that_was_changed_since_is_damage() -> None:
@@ -132,6 +134,20 @@ def test_rules_go_on_from_a_snapshot_as_if_they_had_read_it_all(lines: list[dict
         for state in (whole, resumed):
             state.admit(event)
         assert attrs.evolve(resumed, event_ids=whole.event_ids) == whole
-        again = state_in(Snapshot(stream, whole.version, "", made_by(), taken(stream, "", resumed).data))
+        again = state_in(taken(stream, "", resumed))
         assert again is not None
         resumed = again
+
+
+def test_without_the_text_of_the_rules_no_snapshot_is_kept_or_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Reads()
+    monkeypatch.setattr("journal.snapshot._RULES", None)
+    written(store)
+    assert store.snapshot("c-1") is None
+    monkeypatch.undo()
+    opened(store).append(HoldPlaced("ops", ""))
+    assert store.snapshot("c-1") is not None
+    monkeypatch.setattr("journal.snapshot._RULES", None)
+    store.after.clear()
+    opened(store)
+    assert store.after[-1] == 0

@@ -1,12 +1,14 @@
 """A stream as its writer sees it: whose append is refused, and that a refused one leaves no trace."""
 
+from typing import Any
 from uuid import uuid4
 
+import attrs
 import pytest
 from builders import create_server, started
 from simulated import SimulatedClock
 
-from journal.errors import Fenced, OutOfOrder
+from journal.errors import DamagedStream, Fenced, OutOfOrder
 from journal.events import ClusterStatus, OperationFinished, OperationOutcome
 from journal.memory import MemoryStore
 from journal.store import Claim
@@ -52,3 +54,28 @@ def test_a_request_for_deletion_is_recorded_whatever_others_append_meanwhile(sto
     with pytest.raises(Fenced):
         stream.append_next(create_server(), operation=OPERATION)
     assert [(event.version, event.epoch) for event in store.read("c-1")] == [(1, 1), (2, 1), (3, 2)]
+
+
+class TornStore(MemoryStore):
+    """A store whose guard row says another version or epoch than its events do."""
+
+    torn: dict[str, int]
+
+    def append(self, *args: Any, **kwargs: Any) -> Any:
+        for name, head in self._heads.items():
+            self._heads[name] = attrs.evolve(head, **self.torn)
+        return super().append(*args, **kwargs)
+
+
+@pytest.mark.parametrize("torn", [{"version": 7}, {"epoch": 7}])
+def test_a_guard_row_that_no_event_bears_out_is_damage_and_no_endless_loop(torn: dict[str, int]) -> None:
+    store = TornStore(SimulatedClock().now)
+    store.torn = {}
+    stream = Stream.load(store, "c-1", SimulatedClock())
+    stream.append(started(), operation=OPERATION)
+    store.torn = torn
+    with pytest.raises(DamagedStream, match=r"the stream's head says .*7.*; its events end at version 1, epoch 1"):
+        stream.request_deletion("user", "")
+    if "version" in torn:
+        with pytest.raises(DamagedStream):
+            stream.append_next(create_server(), operation=OPERATION)
