@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Row, UpdateBase, create_engine
+from sqlalchemy import Connection, Engine, Executable, Pool, Row, UpdateBase, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -13,6 +13,7 @@ from journal.sql.engines.backend import READS, Backend, Failure
 from journal.sql.engines.mariadb import Mariadb
 from journal.sql.engines.postgresql import Postgresql
 from journal.sql.engines.sqlite import Sqlite
+from journal.sql.fork import renew_after_fork
 
 BACKENDS: Final[dict[str, Backend]] = {
     "sqlite": Sqlite(),
@@ -49,6 +50,8 @@ class Database:
             raise StoreError(msg) from error
         self.backend.prepare(self.engine)
         self._reader = self.engine.execution_options(**{READS: True})
+        self._of_parents: list[Pool] = []
+        renew_after_fork(self)
 
     @property
     def shown(self) -> str:
@@ -105,6 +108,11 @@ class Database:
         """Return an error of the driver as a person is told of it, with what to do about it where that is known."""
         said = " ".join(str(error.orig).split()).rstrip(".?")
         return f"{said}. {self.backend.advice(error)}".rstrip()
+
+    def after_fork(self) -> None:
+        """Begin with no connections: those there are the parent's, and not even closing them is safe here."""
+        self._of_parents.append(self.engine.pool)
+        self.engine.dispose(close=False)
 
     def close(self) -> None:
         """Close all connections."""

@@ -14,6 +14,7 @@ import attrs
 from journal.events import Event
 from journal.sql.append import Append
 from journal.sql.engine import Database
+from journal.sql.fork import renew_after_fork
 
 MOST_AT_ONCE: Final = 100
 """Appends in one transaction."""
@@ -33,6 +34,11 @@ class GroupCommit:
     def __init__(self, database: Database) -> None:
         """Start with nobody waiting."""
         self._database = database
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Start with nobody waiting: the threads that wait are the parent's."""
         self._waiting: deque[_Waiting] = deque()
         self._turn = threading.Lock()
 
