@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextvars import copy_context
 from typing import Protocol
 
 from journal.errors import Fenced, Malformed, OutOfOrder
 from journal.events import Completion, Data
 from journal.steps import Absent, Body, PlannedStep, Step, reason_of, silent_create
+from journal.telemetry import span
 
 
 class BatchRecorder(Protocol):
@@ -69,7 +71,12 @@ class _Run:
             return
         for (place, _), step in zip(starting, begun, strict=True):
             self.steps[place] = step
-            self.running[self.pool.submit(self.body, step)] = step
+            # A copy for each: the body runs in the caller's context, whatever it is in (a span, a request's id).
+            self.running[self.pool.submit(copy_context().run, self._spanned, step)] = step
+
+    def _spanned(self, step: Step) -> object:
+        with span(step.action, step.about):
+            return self.body(step)
 
     def _record(self, starting: Sequence[PlannedStep], completions: Sequence[Completion]) -> list[Step]:
         try:

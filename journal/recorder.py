@@ -41,6 +41,7 @@ from journal.settings import Settings
 from journal.steps import Body, PlannedStep, Step, completion_of, silent_create
 from journal.store import Claim
 from journal.stream import Stream
+from journal.telemetry import fields
 from journal.threads import Threads
 
 AT_ONCE: Final = 10
@@ -105,6 +106,11 @@ class Operation:
         return self.stream.id
 
     @property
+    def about(self) -> dict[str, str]:
+        """What a log record or a span says that it is about."""
+        return fields(self.cluster, self.id)
+
+    @property
     def kind(self) -> OperationKind:
         """Whether it is a create, a scale or a delete."""
         return self.started.kind
@@ -124,17 +130,17 @@ class Operation:
     def decommission(self, server_ids: Sequence[str], *, key: str | None = None) -> PlannedStep:
         """Move data and work off these servers."""
         stage, ids = Stage.DECOMMISSION, tuple(server_ids)
-        return PlannedStep(self, lambda id_, deadline: Decommission(id_, stage, deadline, ids), ", ".join(ids), key)
+        return PlannedStep(self, lambda id_, deadline: Decommission(id_, stage, deadline, ids), _named(ids), key)
 
     def configure(self, server_ids: Sequence[str] = (), *, key: str | None = None) -> PlannedStep:
         """Configure these servers; none means the whole cluster. List them where you can: it keeps more of them deletable."""
         stage, ids = Stage.CONFIGURE, tuple(server_ids)
-        return PlannedStep(self, lambda id_, deadline: Configure(id_, stage, deadline, ids), ", ".join(ids), key)
+        return PlannedStep(self, lambda id_, deadline: Configure(id_, stage, deadline, ids), _named(ids), key)
 
     def start(self, server_ids: Sequence[str] = (), *, key: str | None = None) -> PlannedStep:
         """Start the processes on these servers; none means the whole cluster."""
         stage, ids = Stage.START, tuple(server_ids)
-        return PlannedStep(self, lambda id_, deadline: Start(id_, stage, deadline, ids), ", ".join(ids), key)
+        return PlannedStep(self, lambda id_, deadline: Start(id_, stage, deadline, ids), _named(ids), key)
 
     def custom(
         self, stage: Stage, name: str, server_ids: Sequence[str] = (), *, may_hold_data: bool, key: str | None = None
@@ -202,9 +208,9 @@ class Operation:
         try:
             self.stream.renew(self._at.claim)
         except Fenced:
-            LOG.debug("cluster %s: the lease is not this conductor's any more", self.cluster)
+            LOG.debug("cluster %s: the lease is not this conductor's any more", self.cluster, extra=self.about)
         except JournalError as error:
-            LOG.warning("cluster %s: the lease could not be renewed: %s", self.cluster, error)
+            LOG.warning("cluster %s: the lease could not be renewed: %s", self.cluster, error, extra=self.about)
 
     def release(self) -> None:
         """Give the stream up: nobody has to wait for the lease to run out."""
@@ -237,6 +243,8 @@ class Operation:
         """Return how the body of a step ended, for whoever records it; None where that is unknown."""
         begun = self._begun[step.id]
         begun.completion = completion_of(step, begun.intent, error)
+        said = "has an unknown outcome" if begun.completion is None else begun.completion.outcome
+        LOG.info("cluster %s: %s %s %s", self.cluster, step.action, step.name, said, extra=step.about)
         return begun.completion
 
     def done(self, planned: PlannedStep) -> Step | None:
@@ -271,7 +279,16 @@ class Operation:
         return (uuid5(self.id, f"{attempt} {key}") for attempt in count(1))
 
     def _as_step(self, planned: PlannedStep, intent: Intent) -> Step:
-        return Step(self._at.journal_id, self.cluster, intent.step, intent.deadline, planned.name, _servers_of(intent))
+        return Step(
+            self._at.journal_id,
+            self.cluster,
+            intent.step,
+            intent.deadline,
+            planned.name,
+            action=intent.action,
+            operation=self.id,
+            server_ids=_servers_of(intent),
+        )
 
 
 def _servers_of(intent: Intent) -> tuple[str, ...]:
@@ -282,3 +299,7 @@ def _servers_of(intent: Intent) -> tuple[str, ...]:
             return (server_id,)
         case _:
             return intent.server_ids
+
+
+def _named(server_ids: Sequence[str]) -> str:
+    return ", ".join(server_ids) or "the whole cluster"

@@ -6,7 +6,7 @@ became of it. The other steps, which act on servers that the journal knows, have
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Protocol, final
@@ -16,6 +16,7 @@ import attrs
 
 from journal.events import Completion, CreateServer, DeleteServer, Intent, StepOutcome
 from journal.redaction import redacted_text
+from journal.telemetry import fields, span
 
 LONGEST_REASON: Final = 1000
 """Characters of an exception's text that are kept as a reason."""
@@ -39,12 +40,19 @@ class Step:
     deadline: datetime
     name: str
     """The name of a server to create, else what the step is about."""
+    action: str = "create_server"
+    operation: UUID | None = None
     server_ids: tuple[str, ...] = ()
     """The servers that it acts on."""
     server_id: str | None = None
     """The server that it created."""
     was_done: bool = False
     """Whether it had succeeded before this process ran the operation, so that its body did not run again."""
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What a log record or a span says that it is about."""
+        return fields(self.cluster, self.operation, self.id)
 
     def created(self, server_id: str) -> None:
         """Say which server the step created, as soon as the cloud has said it."""
@@ -81,6 +89,7 @@ class PlannedStep(AbstractContextManager[Step]):
         self.key = key
         self._recorder = recorder
         self._step: Step | None = None
+        self._span = ExitStack()
 
     def run(self, body: Body) -> Step:
         """Run the step with this body, and return it; if it has succeeded already, the body does not run."""
@@ -99,10 +108,12 @@ class PlannedStep(AbstractContextManager[Step]):
             )
             raise TypeError(msg)
         self._step = self._recorder.begin(self)
+        self._span.enter_context(span(self._step.action, self._step.about))
         return self._step
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         assert self._step is not None, "it was entered"
+        self._span.__exit__(kind, error, trace)
         self._recorder.end(self._step, error)
         return isinstance(error, Absent)
 

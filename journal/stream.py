@@ -14,6 +14,7 @@ from journal.redaction import redacted
 from journal.rules import StreamRules
 from journal.snapshot import EVERY, Snapshot, is_due, state_in, taken
 from journal.store import Claim, EventStore, chained
+from journal.telemetry import Count, count, fields
 
 FIRST_EPOCH: Final = 1
 MOST_IDLE: Final = 20
@@ -168,6 +169,7 @@ class Stream:
 
     def _append(self, entries: Sequence[tuple[Data, UUID | None]], epoch: int, claim: Claim | None) -> tuple[Event, ...]:
         if epoch < self.current_epoch:
+            count(Count.FENCED_APPENDS)
             raise self._fenced(epoch)
         now, previous = self._clock.now(), self._hash
         drafts = [
@@ -183,8 +185,10 @@ class Stream:
             stored = self._store.append(
                 chained(previous, drafts), previous_hash=previous, expected_epoch=expected_epoch, claim=claim
             )
-        except BaseException:
+        except BaseException as error:
             self._restart_rules()
+            if isinstance(error, Fenced) and epoch == expected_epoch:
+                count(Count.FENCED_APPENDS)
             raise
         self._events.extend(stored)
         self._keep_snapshot()
@@ -262,7 +266,7 @@ class Stream:
         try:
             self._store.keep_snapshot(self._snapshot)
         except StoreError as error:
-            LOG.warning("cluster %s: no snapshot was kept: %s", self.id, error)
+            LOG.warning("cluster %s: no snapshot was kept: %s", self.id, error, extra=fields(self.id))
 
 
 def _before(events: Sequence[Event]) -> int:

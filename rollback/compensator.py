@@ -32,6 +32,7 @@ from journal.events import (
 )
 from journal.journal import Journal
 from journal.stream import Stream
+from journal.telemetry import Count, count, fields, span
 from projections.fold import History, fold
 from projections.verdicts import Verdict
 from rollback.closing import deletion_is_open, end_of_delete, outcome, settled_steps
@@ -118,7 +119,8 @@ def rollback_cluster(
         await_owner(journal, cluster, wait=wait, progress=progress)
         stream.refresh()
     journal.refuse_damage(cluster)
-    return _Compensation(journal, cloud, stream, progress, owns=owned is not None, reason=reason).run()
+    with span("compensate", fields(cluster)):
+        return _Compensation(journal, cloud, stream, progress, owns=owned is not None, reason=reason).run()
 
 
 def await_owner(journal: Journal, cluster: str, *, wait: bool, progress: Progress = lambda _: None) -> None:
@@ -182,6 +184,7 @@ class _Compensation:
                 self._record(observation, news=news)
             except VersionConflict:
                 continue
+            count(Count.COMPENSATIONS)
             try:
                 return self._settle(observation)
             finally:
@@ -355,7 +358,7 @@ class _Compensation:
             return step
         if answer is DeleteAnswer.ABSENT:
             self._complete(step, StepOutcome.ABSENT, "the server was not there")
-            self.deleted.append(server_id)
+            self._note_deleted(server_id)
             return None
         return step
 
@@ -373,7 +376,7 @@ class _Compensation:
                 self._complete(step, outcome, reason)
                 del pending[server_id]
                 if outcome is not StepOutcome.FAILED:
-                    self.deleted.append(server_id)
+                    self._note_deleted(server_id)
                     self.progress(f"{server_id} is gone")
             if pending and clock.now() >= until:
                 late = f"still there {settings.delete_timeout_seconds:g} s after its delete"
@@ -382,6 +385,10 @@ class _Compensation:
             if pending:
                 self.journal.store.renew(self.stream.id, self.journal.claim, epoch=self.stream.epoch)
                 clock.sleep(settings.poll_seconds)
+
+    def _note_deleted(self, server_id: str) -> None:
+        self.deleted.append(server_id)
+        count(Count.DELETIONS)
 
     def _ended(self, server_id: str) -> tuple[StepOutcome, str | None] | None:
         """Return how a delete ended, or None while it has not."""

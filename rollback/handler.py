@@ -18,6 +18,7 @@ from journal.recorder import Operation
 from journal.redaction import RedactingFilter
 from journal.steps import reason_of
 from journal.stream import Stream
+from journal.telemetry import fields, span
 from projections.fold import fold
 from rollback.cloud import Cloud
 from rollback.compensator import Report, await_owner, rollback_cluster
@@ -87,9 +88,9 @@ class Handler:
         try:
             return self.compensate(cluster)
         except (Fenced, OwnerAlive) as error:
-            LOG.info("cluster %s: its deletion is carried out by another conductor: %s", cluster, error)
+            LOG.info("cluster %s: its deletion is carried out by another conductor: %s", cluster, error, extra=fields(cluster))
         except Exception:
-            LOG.exception("cluster %s: its deletion failed; it stands, and is tried again by recover", cluster)
+            LOG.exception("cluster %s: its deletion failed; it stands, and recover tries again", cluster, extra=fields(cluster))
         return None
 
     # ---- after a crash
@@ -132,16 +133,23 @@ class Handler:
             if settled is not None:
                 self.journal.store.settle(cluster, settled)
         except Exception:
-            LOG.exception("cluster %s: its record could not be told that it is %s; recover will tell it", cluster, status)
+            LOG.exception(
+                "cluster %s: its record could not be told that it is %s; recover will tell it",
+                cluster,
+                status,
+                extra=fields(cluster),
+            )
 
     # ---- how an operation ends
 
     @contextmanager
     def _handled(self, running: Operation) -> Iterator[None]:
-        with self.journal.threads.repeated(self.journal.settings.heartbeat_seconds, running.renew):
+        heartbeat = self.journal.threads.repeated(self.journal.settings.heartbeat_seconds, running.renew)
+        with heartbeat:
             try:
                 try:
-                    yield
+                    with span(running.kind, running.about):
+                        yield
                     self._succeed(running)
                 except Exception as error:  # noqa: BLE001 (this is the place where they end)
                     self._clean_up(running, error)
@@ -166,17 +174,23 @@ class Handler:
             running.stream.refresh()
             if not _deletion_stands(running.stream) and (error is None or self._is_gone(running.cluster)):
                 running.stream.request_deletion(self.journal.conductor, RECORD_IS_GONE)
-                LOG.info("cluster %s: %s operation ends quietly: %s", running.cluster, running.kind, RECORD_IS_GONE)
+                LOG.info(
+                    "cluster %s: %s operation ends quietly: %s",
+                    running.cluster,
+                    running.kind,
+                    RECORD_IS_GONE,
+                    extra=running.about,
+                )
             else:
                 running.stream.refuse_fenced()
-                LOG.error("cluster %s: %s operation failed", running.cluster, running.kind, exc_info=error)
+                LOG.error("cluster %s: %s operation failed", running.cluster, running.kind, exc_info=error, extra=running.about)
                 running.record_error(reason)
             self._compensate(running, reason)
         except Fenced as fence:
             why = "a user asked for the cluster's deletion" if _deletion_stands(running.stream) else str(fence)
-            LOG.info("cluster %s: %s operation ends quietly: %s", running.cluster, running.kind, why)
+            _log_quiet_end(running, why)
         except Exception as second:
-            LOG.exception("cluster %s: compensation failed", running.cluster)
+            LOG.exception("cluster %s: compensation failed", running.cluster, extra=running.about)
             _record_second(running, second)
             self.tell(running.cluster, ClusterStatus.ERROR, f"{reason}; then compensation failed: {reason_of(second)}")
 
@@ -196,7 +210,7 @@ class Handler:
         try:
             return not self.records(cluster).exists()
         except Exception:
-            LOG.exception("cluster %s: its record cannot be asked, and is taken to be there", cluster)
+            LOG.exception("cluster %s: its record cannot be asked, and is taken to be there", cluster, extra=fields(cluster))
             return False
 
     def _delete_without_record(self, stream: Stream) -> None:
@@ -231,6 +245,10 @@ def handled(kind: OperationKind) -> Callable[[Callable[..., object]], Callable[.
     return decorate
 
 
+def _log_quiet_end(running: Operation, why: str) -> None:
+    LOG.info("cluster %s: %s operation ends quietly: %s", running.cluster, running.kind, why, extra=running.about)
+
+
 def _deletion_stands(stream: Stream) -> bool:
     """Whether, as far as was read, somebody asked for the cluster's deletion, or it is carried out already."""
     history = fold(stream.events)
@@ -242,7 +260,12 @@ def _record_second(running: Operation, second: Exception) -> None:
     try:
         running.append(ErrorRecorded(ErrorDuring.COMPENSATION, reason_of(second)))
     except JournalError:
-        LOG.warning("cluster %s: the failure of its compensation could not be recorded", running.cluster, exc_info=True)
+        LOG.warning(
+            "cluster %s: the failure of its compensation could not be recorded",
+            running.cluster,
+            exc_info=True,
+            extra=running.about,
+        )
     _release(running)
 
 
@@ -251,7 +274,7 @@ def _give_up(running: Operation, interrupt: BaseException) -> None:
     try:
         running.record_error(reason_of(interrupt))
     except JournalError:
-        LOG.warning("cluster %s: the interrupt could not be recorded", running.cluster, exc_info=True)
+        _log_lost(running, "the interrupt could not be recorded")
     _release(running)
 
 
@@ -259,4 +282,10 @@ def _release(running: Operation) -> None:
     try:
         running.release()
     except StoreError:
-        LOG.warning("cluster %s: its lease could not be given up, and runs out", running.cluster, exc_info=True)
+        LOG.warning(
+            "cluster %s: its lease could not be given up, and runs out", running.cluster, exc_info=True, extra=running.about
+        )
+
+
+def _log_lost(running: Operation, what: str) -> None:
+    LOG.warning("cluster %s: %s", running.cluster, what, exc_info=True, extra=running.about)  # noqa: LOG014 (its callers handle one)

@@ -11,6 +11,7 @@ import attrs
 from journal.errors import Fenced, OwnerAlive
 from journal.events import ClusterStatus, PlanAction
 from journal.steps import reason_of
+from journal.telemetry import fields
 from projections.fold import History, fold
 from rollback.closing import is_left_open
 from rollback.compensator import Report, preview
@@ -104,7 +105,7 @@ def _treated(handler: Handler, cluster: str, treat: Callable[[Handler, History],
     except (Fenced, OwnerAlive):
         return None  # another conductor is at work on it
     except Exception as error:
-        LOG.exception("cluster %s: it could not be recovered", cluster)
+        LOG.exception("cluster %s: it could not be recovered", cluster, extra=fields(cluster))
         return Recovery(cluster, ClusterStatus.ERROR, deleted=0, kept=0, problems=(reason_of(error),), complete=False)
 
 

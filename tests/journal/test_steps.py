@@ -21,13 +21,19 @@ SECONDS = 30
 
 
 class CountingStore(MemoryStore):
-    """Counts appends."""
+    """Counts appends, and tells when a failure is recorded."""
 
-    appends = 0
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.appends = 0
+        self.failure_recorded = threading.Event()
 
-    def append(self, *args: Any, **kwargs: Any) -> Any:
+    def append(self, events: Any, **kwargs: Any) -> Any:
         self.appends += 1
-        return super().append(*args, **kwargs)
+        stored = super().append(events, **kwargs)
+        if any(isinstance(e.data, Completion) and e.data.outcome is StepOutcome.FAILED for e in events):
+            self.failure_recorded.set()
+        return stored
 
 
 @pytest.fixture
@@ -121,14 +127,13 @@ def test_a_body_sees_its_intent_committed(op: Operation, store: CountingStore) -
 def test_a_step_that_fails_keeps_the_others_from_starting_and_those_in_flight_are_recorded(
     threaded: Operation, store: CountingStore
 ) -> None:
-    together, failed = threading.Barrier(3), threading.Event()
+    together = threading.Barrier(3)
 
     def body(step: Step) -> None:
         together.wait(SECONDS)
         if step.name == "w1":
-            failed.set()
             raise Refused("quota exceeded")
-        assert failed.wait(SECONDS)
+        assert store.failure_recorded.wait(SECONDS)
         create(step)
 
     with pytest.raises(Refused, match="quota exceeded"):
