@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from journal.command_line import OK, PROBLEM, ListCommand, counted, say
+from journal.command_line import OK, PROBLEM, CommandError, ListCommand, counted, say
 from journal.errors import StoreError
+from journal.metrics import JournalMetrics
 from rollback.commands.options import NeedsCloud, seconds
 from rollback.handler import Handler
 from rollback.recovery import AT_ONCE, Recovery, foresee, recover
@@ -22,6 +23,9 @@ class Recover(NeedsCloud, ListCommand):
         """Add how to go about it."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--watch", metavar="SECONDS", type=seconds, help="do it again and again, with this pause")
+        parser.add_argument(
+            "--metrics", metavar="HOST:PORT", type=_address, help="while watching, serve metrics for Prometheus there"
+        )
         parser.add_argument("--dry-run", action="store_true", help="list the cloud and show the plans; change and append nothing")
         parser.add_argument(
             "--at-once",
@@ -41,6 +45,8 @@ class Recover(NeedsCloud, ListCommand):
         """Recover once, again and again, or show what would be done."""
         with self.handler(parsed_args) as handler:
             if parsed_args.watch is not None and not parsed_args.dry_run:
+                if parsed_args.metrics is not None:
+                    _serve_metrics(handler, *parsed_args.metrics)
                 _watch(handler, parsed_args.watch, parsed_args.at_once)
             done = foresee if parsed_args.dry_run else recover
             found = sorted(done(handler, at_once=parsed_args.at_once), key=lambda recovery: recovery.cluster)
@@ -61,6 +67,29 @@ def _watch(handler: Handler, pause: float, at_once: int) -> None:
         except StoreError as error:
             say(f"{error} Trying again in {pause:g} s.")
         handler.journal.clock.sleep(pause)
+
+
+def _serve_metrics(handler: Handler, host: str, port: int) -> None:
+    try:
+        from prometheus_client import REGISTRY, start_http_server  # noqa: PLC0415 (optional)
+    except ModuleNotFoundError as error:
+        msg = "Metrics need prometheus_client: `pip install 'provisioning-journal[metrics]'` brings it."
+        raise CommandError(msg) from error
+    REGISTRY.register(JournalMetrics(handler.journal))
+    try:
+        start_http_server(port, host)
+    except OSError as error:
+        msg = f"Metrics cannot be served on {host}:{port}: {error.strerror}."
+        raise CommandError(msg) from error
+    say(f"metrics are served on http://{host}:{port}/metrics")
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not (colon and port.isdecimal()):
+        msg = "expected HOST:PORT"
+        raise argparse.ArgumentTypeError(msg)
+    return host, int(port)
 
 
 def _row(recovery: Recovery) -> tuple[object, ...]:
