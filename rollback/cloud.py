@@ -8,6 +8,8 @@ from uuid import UUID
 
 import attrs
 
+from journal.steps import Step
+from rollback.errors import CloudRefused
 from rollback.marks import FoundMarks
 
 
@@ -24,6 +26,13 @@ class FoundServer:
     created_at: datetime | None
     marks: FoundMarks | None
     is_deleting: bool = False
+
+
+def refuse_late(step: Step, now: datetime) -> None:
+    """Raise CloudRefused, before anything is sent, if the deadline of a step has passed."""
+    if now >= step.deadline:
+        msg = f"the request for {step.name} was not sent: its deadline, {step.deadline:%H:%M:%S} UTC, has passed"
+        raise CloudRefused(msg)
 
 
 class DeleteAnswer(Enum):

@@ -21,7 +21,7 @@ from journal.events import StepOutcome
 from journal.settings import Settings
 from journal.steps import Absent, Step
 from rollback.closing import end_of_delete
-from rollback.cloud import DeleteAnswer, FoundServer
+from rollback.cloud import DeleteAnswer, FoundServer, refuse_late
 from rollback.errors import CloudError, CloudRefused, UnknownCloud, UnsuitableCloud
 from rollback.marks import FoundMarks, journal_tag, marks_of
 
@@ -110,8 +110,10 @@ class OpenStackCloud:
     def create_server(self, step: Step, **attributes: Any) -> str:
         """Create a server with the marks of its step and return its id; `attributes` as openstacksdk's compute proxy takes them.
 
-        Raises CloudRefused or CloudError; the step then has failed or stays unfinished.
+        Nothing is sent once the step's deadline has passed: its process stood still, and others may already have looked
+        for the server in vain. Raises CloudRefused or CloudError; the step then has failed or stays unfinished.
         """
+        refuse_late(step, datetime.now(UTC))
         marks = marks_of(step)
         tags = [*attributes.pop("tags", []), *marks.tags]
         metadata = {**attributes.pop("metadata", {}), **marks.metadata}

@@ -13,7 +13,7 @@ from uuid import UUID
 import attrs
 
 from journal.steps import Absent, Refused, Step
-from rollback.cloud import DeleteAnswer, FoundServer
+from rollback.cloud import DeleteAnswer, FoundServer, refuse_late
 from rollback.errors import CloudError
 from rollback.marks import FoundMarks, journal_tag, marks_of
 
@@ -138,6 +138,7 @@ class SimulatedCloud:
     def create_server(self, step: Step, **attributes: Any) -> str:
         """Create a server with the marks of its step."""
         self._call("create_server", step.name)
+        refuse_late(step, self.clock.now())
         return self.land(step, **attributes)
 
     def land(self, step: Step, *, tags: Sequence[str] = (), **_: Any) -> str:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from journal.steps import Step
+from journal.steps import Refused, Step
 from rollback.cloud import DeleteAnswer
 from rollback.marks import Agreement, Marks, agreement, marks_of
 
@@ -33,6 +33,12 @@ class CloudContract:
         assert found.marks.step_id == step.id
         assert abs(found.created_at - cloud.now()) < timedelta(minutes=1)
         assert cloud.get(server_id).marks == found.marks
+
+    def test_nothing_is_created_once_the_deadline_has_passed(self, cloud: Any, step: Step, create: Callable[[Step], str]) -> None:
+        step.deadline = cloud.now() - timedelta(minutes=1)
+        with pytest.raises(Refused, match=f"the request for {step.name} was not sent: its deadline"):
+            create(step)
+        assert cloud.list_journal(step.journal) == []
 
     def test_a_listing_by_journal_shows_only_that_journals_servers(
         self, cloud: Any, step: Step, create: Callable[[Step], str]
