@@ -75,8 +75,8 @@ class MemoryStore:
         """Note that nothing is left to do for a stream."""
         with self._lock:
             head = self._heads.get(stream)
-            if head is not None and head.version == version:
-                self._heads[stream] = attrs.evolve(head, settled_version=version)
+            if head is not None:
+                self._heads[stream] = attrs.evolve(head, settled_version=version if head.version == version else 0)
 
     def head(self, stream: str) -> Head | None:
         """Return the guard row of a stream."""

@@ -103,7 +103,10 @@ class EventStore(Protocol):
         """Return the guard row of a stream, or None if there is no such stream."""
 
     def settle(self, stream: str, version: int) -> None:
-        """Note that nothing is left to do for a stream and that everybody was told. Does nothing if it has gone on since."""
+        """Note that nothing is left to do for a stream at this version, and that its record was told so.
+
+        If the stream has gone on since, note that it is not settled: the record may have been told of the past.
+        """
 
     def heads(self, *, changed_since: datetime | None = None, unsettled: bool = False) -> Iterator[Head]:
         """Yield the guard rows of all streams that are not archived, by stream id.

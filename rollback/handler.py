@@ -117,10 +117,10 @@ class Handler:
     def tell_report(self, report: Report) -> None:
         """Tell the record what a compensation came to."""
         why = "; ".join(filter(None, (report.reason, *report.problems)))
-        self.tell(report.cluster, report.cluster_status, why, settled=report.version if report.complete else None)
+        self.tell(report.cluster, report.cluster_status, why, settled=report.version if report.complete else 0)
 
-    def tell(self, cluster: str, status: ClusterStatus, reason: str, *, settled: int | None = None) -> None:
-        """Tell the record of a cluster its status; `settled`: the version up to which nothing is left to do then.
+    def tell(self, cluster: str, status: ClusterStatus, reason: str, *, settled: int = 0) -> None:
+        """Tell the record of a cluster its status; `settled`: the version at which nothing is left to do, 0 if something is.
 
         What fails here fails nothing else: as long as the stream is not settled, `recover` tells the record again.
         """
@@ -130,15 +130,9 @@ class Handler:
             record = self.records(cluster)
             if record.exists():
                 record.set_status(status, reason)
-            if settled is not None:
-                self.journal.store.settle(cluster, settled)
+            self.journal.store.settle(cluster, settled)
         except Exception:
-            LOG.exception(
-                "cluster %s: its record could not be told that it is %s; recover will tell it",
-                cluster,
-                status,
-                extra=fields(cluster),
-            )
+            LOG.exception("cluster %s: its record was not told %s; recover will", cluster, status, extra=fields(cluster))
 
     # ---- how an operation ends
 

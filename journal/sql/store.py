@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, exists, insert, select, update
+from sqlalchemy import Connection, Row, Select, case, exists, insert, select, update
 
 from journal.codec import Document, from_document
 from journal.errors import Fenced, Malformed
@@ -94,8 +94,8 @@ class SqlStore:
 
     def settle(self, stream: str, version: int) -> None:
         """Note that nothing is left to do for a stream."""
-        as_seen = (STREAMS.c.stream_id == stream) & (STREAMS.c.version == version)
-        self._database.change(update(STREAMS).where(as_seen).values(settled_version=version))
+        settled = case((STREAMS.c.version == version, version), else_=0)
+        self._database.change(update(STREAMS).where(STREAMS.c.stream_id == stream).values(settled_version=settled))
 
     def head(self, stream: str) -> Head | None:
         """Return the guard row of a stream."""

@@ -294,6 +294,14 @@ class StoreContract:
         assert [head.is_settled for head in store.heads()] == [True, False]
         follow(store, history, HoldPlaced("ops", ""))
         assert [(head.stream, head.settled_version) for head in store.heads(unsettled=True)] == [("c-1", 1), ("c-2", 0)]
+        store.settle("c-1", 2)
+        assert [head.stream for head in store.heads(unsettled=True)] == ["c-2"]
+
+    def test_who_tells_of_the_past_has_it_told_again(self, store: EventStore) -> None:
+        follow(store, begin(store, "c-1"), HoldPlaced("ops", ""))
+        store.settle("c-1", 2)
+        store.settle("c-1", 1)
+        assert [head.stream for head in store.heads(unsettled=True)] == ["c-1"]
 
     def test_only_a_finished_stream_that_nobody_owns_is_archived_as_it_was_seen(self, store: EventStore) -> None:
         running = begin(store, "c-1")

@@ -206,3 +206,19 @@ def test_what_an_operators_word_lets_be_deleted_is_found(world: World) -> None:
     world.handler("ops").journal.resolve("c-1", server, "unneeded", by="ops", reason="it is broken")  # type: ignore[arg-type]
     assert world.recover()["c-1"].complete
     assert world.cloud.servers == {}
+
+
+def test_a_record_that_was_told_of_the_past_is_told_again(world: World) -> None:
+    """A conductor that stood still between the end of its operation and telling it wakes up after the next operation."""
+    world.create("c-1")
+    past = world.store.head("c-1")
+    assert past is not None
+    with world.handler("b").operation("c-1", OperationKind.SCALE) as op:
+        op.create_server("worker", "w").run(lambda step: step.created(world.cloud.create_server(step)))
+        raise RuntimeError("the plugin failed")
+    now = world.records.told["c-1"][-1]
+    world.handler("a").tell("c-1", ClusterStatus.DELETED, "stale", settled=past.version)
+    world.recover()
+    assert world.records.told["c-1"][-1] == now
+    assert world.recover() == {}
+    assert len(world.records.told["c-1"]) == 4
