@@ -36,9 +36,9 @@ from soak.settings import SETTINGS
 
 ENGINES = ("sqlite", "postgresql", "mariadb", "galera")
 CONDUCTORS = 3
-PAUSE_SECONDS = (0.5, 2 * SETTINGS.lease_seconds)
+PAUSE_SECONDS = (0.5, 3 * SETTINGS.lease_seconds)
 """How long a conductor is stopped: less than a lease, or more."""
-BETWEEN_SECONDS = (0.5, 4.0)
+BETWEEN_SECONDS = (0.2, 3.0)
 """How long it is until the next conductor is killed or stopped."""
 
 
@@ -131,6 +131,8 @@ class Chaos:
         self.reader = journal.catch_up()
         self.owners: dict[str, str] = {}
         self.happened: Counter[str] = Counter(operations=0, kills=0, pauses=0, takeovers=0)
+        self.stopped: dict[int, float] = {}
+        """Until when each stopped conductor stands still."""
         self.conductors = [self.start(place) for place in range(CONDUCTORS)]
 
     def start(self, place: int) -> "subprocess.Popen[bytes]":
@@ -161,19 +163,22 @@ class Chaos:
         return self.happened
 
     def disturb(self) -> None:
-        """Kill one conductor and start another in its place, or stop one for a while."""
+        """Kill one conductor and start another in its place, or stop one for a while; continue those that stood long enough."""
+        for stopped in [place for place, until in self.stopped.items() if time.monotonic() >= until]:
+            self.conductors[stopped].send_signal(signal.SIGCONT)
+            del self.stopped[stopped]
         place = self.random.randrange(CONDUCTORS)
         conductor = self.conductors[place]
         assert conductor.poll() is None, (self.home / "errors").read_text()
         if self.random.random() < 0.5:
             conductor.kill()
             conductor.wait()
+            self.stopped.pop(place, None)
             self.happened["kills"] += 1
             self.conductors[place] = self.start(place)
-        else:
+        elif place not in self.stopped:
             conductor.send_signal(signal.SIGSTOP)
-            time.sleep(self.random.uniform(*PAUSE_SECONDS))
-            conductor.send_signal(signal.SIGCONT)
+            self.stopped[place] = time.monotonic() + self.random.uniform(*PAUSE_SECONDS)
             self.happened["pauses"] += 1
 
     def count(self) -> None:
