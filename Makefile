@@ -3,12 +3,13 @@ VENV := .venv
 CLOUD_VENV := .venv-cloud
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help demo test durability bench lint cloud clean
+.PHONY: help demo test durability soak bench lint cloud clean
 
 help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
 	@echo "make test        run every check that must pass"
 	@echo "make durability  the faults of make test on the databases, hundreds of times (about twenty minutes)"
+	@echo "make soak        conductors killed and stopped at random on a real Nova, on every engine (about an hour)"
 	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying a million events"
 	@echo "make lint        ruff, mypy, import contracts"
 	@echo "make cloud       run the local cloud until Ctrl-C"
@@ -27,6 +28,10 @@ durability: $(VENV)/ready
 	PROVJOURNAL_CUTS=400 PROVJOURNAL_KILLS=30 PROVJOURNAL_KILLED_WRITERS=100 PROVJOURNAL_RACES=1000 $(VENV)/bin/python -m pytest $(PYTEST_FLAGS) \
 		tests/faults/test_cut_commits.py tests/faults/test_power_loss.py tests/faults/test_killed_servers.py tests/faults/test_killed_writers.py \
 		tests/faults/test_ownership_races.py
+
+soak: $(VENV)/ready $(CLOUD_VENV)/ready
+	@tests/servers/install.sh
+	PYTHONPATH=.:tests $(VENV)/bin/python -m soak $(SOAK)
 
 bench: $(VENV)/ready
 	$(VENV)/bin/python -m benchmarks.appends

@@ -11,7 +11,7 @@ from journal.events import OperationKind, OperationOutcome, VerdictName
 from journal.journal import Journal
 from journal.verify import verify_stream
 from projections.fold import DELETED_STATUSES, History, fold
-from rollback import Handler, OpenStackCloud, recover
+from rollback import Handler, OpenStackCloud, recover, rollback_cluster
 from rollback.plan import plan
 
 ENDS = ("Active", "Error", "Deleted")
@@ -28,7 +28,7 @@ def settle(journal: Journal, cloud: OpenStackCloud, folder: Path) -> None:
             break
         journal.clock.sleep(1)
     for head in list(journal.store.heads()):
-        handler.compensate(head.stream, wait=True)
+        rollback_cluster(journal, cloud, head.stream, wait=True)
 
 
 def breaches(journal: Journal, cloud: OpenStackCloud, folder: Path) -> Iterator[str]:
