@@ -25,8 +25,8 @@ from rich.table import Column, Table
 
 from examples.cloud import local_cloud
 from journal import Journal, Settings
+from journal.events import DELETED_STATUSES
 from journal.store import UnfinishedStep
-from projections.fold import DELETED_STATUSES
 from rollback.cloud import FoundServer
 from rollback.openstack import OpenStackCloud
 

@@ -5,24 +5,39 @@ again, or goes on. One stream at a time is looked at, and of that one event at a
 """
 
 import gzip
-import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID
+
+import attrs
 
 from journal.codec import encode_line
-from journal.errors import BrokenChain
-from journal.events import ClusterStatus, Event, HoldPlaced, HoldReleased, OperationFinished
-from journal.files import read_file
+from journal.errors import BrokenChain, DamagedStream, JournalError
+from journal.events import (
+    DELETED_STATUSES,
+    ClusterStatus,
+    Completion,
+    DeleteServer,
+    Event,
+    HoldPlaced,
+    HoldReleased,
+    InventoryObserved,
+    OperationFinished,
+    StepOutcome,
+)
+from journal.files import read_file, replaced
 from journal.store import EventStore, Head
 from journal.verify import checked
 
 NAME_LENGTH: Final = 100
 """Characters of a cluster's name in the name of its file."""
+_DISTINCT: Final = re.compile(r"\.([0-9a-f]{16})\.jsonl\.gz$")
 
 
 def reason_to_keep(store: EventStore, head: Head, quiet: timedelta = timedelta(0)) -> str | None:
@@ -42,8 +57,10 @@ def reason_to_keep(store: EventStore, head: Head, quiet: timedelta = timedelta(0
 
 def _reason_in(events: Iterable[Event], until: datetime) -> str | None:
     deleted = held = recent = False
+    seen = SeenServers()
     for event in events:
         recent = event.recorded_at > until
+        seen.apply(event)
         match event.data:
             case OperationFinished(cluster_status=status):
                 deleted = deleted or status is ClusterStatus.DELETED
@@ -55,9 +72,33 @@ def _reason_in(events: Iterable[Event], until: datetime) -> str | None:
                 pass
     if not deleted:
         return "the cluster was not deleted"
+    if seen.there:
+        return f"server {min(seen.there)} was seen, and nothing tells that it is gone; `provjournal rollback` looks again"
     if recent:
         return f"its last event is later than {until:%Y-%m-%d}"
     return "held" if held else None
+
+
+@attrs.define
+class SeenServers:
+    """The servers that an observation showed and that, as far as the events tell, are still there."""
+
+    there: set[str] = attrs.field(factory=set)
+    _deletes: dict[UUID, str] = attrs.field(factory=dict)
+
+    def apply(self, event: Event) -> None:
+        """Take the next event in."""
+        match event.data:
+            case InventoryObserved(servers=servers, complete=complete):
+                shown = {server.server_id for server in servers if server.status not in DELETED_STATUSES}
+                gone = {server.server_id for server in servers} - shown
+                self.there = shown if complete else (self.there | shown) - gone
+            case DeleteServer(step=step, server_id=server_id):
+                self._deletes[step] = server_id
+            case Completion(step=step, outcome=StepOutcome.SUCCEEDED | StepOutcome.ABSENT) if step in self._deletes:
+                self.there.discard(self._deletes[step])
+            case _:
+                pass
 
 
 def archive_stream(store: EventStore, head: Head, folder: Path) -> Path:
@@ -68,55 +109,90 @@ def archive_stream(store: EventStore, head: Head, folder: Path) -> Path:
     complete by then stays: another process may be about to rest on it.
     """
     path = folder.resolve() / _file_name(head)
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
-    try:
-        _write(checked(store, head), partial)
-        _check(partial, head)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    with (
+        replaced(path, partial(_check, head)) as file,
+        gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as lines,
+    ):
+        for event in checked(store, head):
+            lines.write(encode_line(event))
     store.archive(head, str(path))
     return path
 
 
-def finish_archiving(store: EventStore) -> int:
-    """Remove what archiving left behind when it was killed, and return of how many streams."""
-    left = list(store.archived(still_stored=True))
-    for head in left:
+def finish_archiving(store: EventStore) -> Iterator[str | None]:
+    """Remove what archiving left behind when it was killed; yield for each stream why it is kept, or None.
+
+    Only what stands in its file, read again, is removed.
+    """
+    for head in list(store.archived(still_stored=True)):
         assert head.archived_to is not None
-        store.archive(head, head.archived_to)
-    return len(left)
+        try:
+            _check(head, Path(head.archived_to))
+        except JournalError as error:
+            yield (
+                f"cluster {head.stream!r} is archived, but its file cannot be read whole, so the events that the journal still "
+                f"has are kept: {error}. Put the file back, or work where it lies"
+            )
+        else:
+            store.remove_archived(head.stream, head.archived_to)
+            yield None
 
 
 def _file_name(head: Head) -> str:
     name = quote(head.stream, safe=" ")[:NAME_LENGTH]
-    distinct = sha256(f"{head.stream}\0{head.hash}".encode()).hexdigest()[:16]
-    return f"{name}.{distinct}.jsonl.gz"
+    return f"{name}.{_distinct(head.stream, head.hash)}.jsonl.gz"
 
 
-def _write(events: Iterable[Event], path: Path) -> None:
-    with path.open("wb") as file:
-        with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as lines:
-            for event in events:
-                lines.write(encode_line(event))
-        file.flush()
-        os.fsync(file.fileno())
+def _distinct(stream: str, hash_: str) -> str:
+    """Return what tells a file from every other: its cluster and its last event."""
+    return sha256(f"{stream}\0{hash_}".encode()).hexdigest()[:16]
 
 
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _check(path: Path, head: Head) -> None:
+def _check(head: Head, path: Path) -> None:
     """Read the file again, strictly, up to the very event that the head names."""
     version, hash_ = 0, ""
     for event in read_file(path):
         version, hash_ = event.version, event.hash or ""
     if (version, hash_) != (head.version, head.hash):
         msg = f"{path}: ends with version {version}, hash {hash_}, expected version {head.version}, hash {head.hash}"
+        raise BrokenChain(msg)
+
+
+def verify_archives(store: EventStore) -> Iterator[DamagedStream | Path | None]:
+    """Look at each archived stream: yield None if its file is whole, the file if it is not there, or the damage.
+
+    A file may lie on another machine.
+    """
+    half = {head.stream for head in store.archived(still_stored=True)}
+    for head in store.archived():
+        assert head.archived_to is not None
+        path = Path(head.archived_to)
+        if head.operation is not None or head.owner is not None:
+            yield DamagedStream(head.stream, head.version, "it is archived with an unfinished operation or an owner")
+        elif head.stream in half:
+            what = "its removal to an archive stopped halfway; `provjournal journal archive` finishes it"
+            yield DamagedStream(head.stream, head.version, what)
+        elif not path.exists():
+            yield path
+        else:
+            yield _file_damage(path, head)
+
+
+def _file_damage(path: Path, head: Head) -> DamagedStream | None:
+    try:
+        _check(head, path)
+    except JournalError as error:
+        return DamagedStream(head.stream, head.version, f"its archive is not as it was written: {error}")
+    return None
+
+
+def expect_named_end(path: Path, last: Event | None) -> None:
+    """Raise BrokenChain if a file has the name of an archive, and ends with another event than that name tells."""
+    named = _DISTINCT.search(path.name)
+    if named is None:
+        return
+    found = None if last is None else _distinct(last.stream, str(last.hash))
+    if found != named.group(1):
+        at = "nothing" if last is None else f"version {last.version} of cluster {last.stream!r}"
+        msg = f"{path}: ends with {at}, but its name tells of another end: events are missing, or it was changed or renamed"
         raise BrokenChain(msg)

@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from journal.errors import JournalRegressed
+from journal.errors import JournalRegressed, StreamArchived
 from journal.events import Event
 from journal.store import EventStore, Head
 
@@ -57,7 +57,9 @@ class CatchUp:
     def read(self) -> Iterator[Event]:
         """Yield what has come since, stream by stream, each in its order. It ends; call it again for what comes later.
 
-        Raises JournalRegressed if a stream is not any more what was read of it: the database has lost history.
+        Raises JournalRegressed if a stream is not any more what was read of it: the database has lost history. Raises
+        StreamArchived, once, if a stream was archived before all of it was read: the rest stands in that file, and the
+        next call goes on with the others.
         """
         everything = self._looks % self._all_every == 0
         self._looks += 1
@@ -65,8 +67,17 @@ class CatchUp:
         for head in self._store.heads(changed_since=None if everything else self._since):
             looked_at = looked_at or head.read_at
             yield from self._news(head)
+        if everything:
+            self._look_for_archived()
         if looked_at is not None:
             self._since = looked_at - self._overlap
+
+    def _look_for_archived(self) -> None:
+        """Raise StreamArchived for a stream of which some was read, and the rest was archived."""
+        for head in self._store.archived():
+            seen = self._position.get(head.stream)
+            if seen is not None and seen != Seen(head.version, head.hash):
+                self._refuse_archived(head.stream)
 
     def _news(self, head: Head) -> Iterator[Event]:
         seen = self._position.get(head.stream)
@@ -79,8 +90,23 @@ class CatchUp:
             events = self._store.read(head.stream, after=seen.version - 1)
             again = next(events, None)
             if again is None or again.hash != seen.hash:
+                self._refuse_archived(head.stream)
                 raise JournalRegressed(head.stream, seen.version, head.version)
+        last = 0 if seen is None else seen.version
         for event in events:
             assert event.hash is not None, "stored events are chained"
+            if event.version != last + 1:
+                break  # those between are being removed
             self._position[event.stream] = Seen(event.version, event.hash)
+            last = event.version
             yield event
+        if last < head.version:
+            self._refuse_archived(head.stream)
+            raise JournalRegressed(head.stream, head.version, last)
+
+    def _refuse_archived(self, stream: str) -> None:
+        """Raise StreamArchived if the stream was archived before all of it was read; going on then goes on after it."""
+        head = self._store.head(stream)
+        if head is not None and head.archived_to is not None:
+            self._position[stream] = Seen(head.version, head.hash)
+            raise StreamArchived(stream, head.archived_to)

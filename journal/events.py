@@ -255,6 +255,10 @@ class OwnershipTaken:
     cause: str
 
 
+DELETED_STATUSES: Final = frozenset({"DELETED", "SOFT_DELETED"})
+"""Nova's statuses of a server that is gone for us; any other, ERROR and UNKNOWN included, is there."""
+
+
 @attrs.frozen
 class ObservedServer:
     """One row of a listing. `step`: the mark that it carries; `name`, `created_at`: None where the cloud did not say."""

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import attrs
 
 from journal.codec import Document, encode_line, to_document
-from journal.errors import EventIdReused, Fenced, JournalRegressed, OwnerAlive, StreamArchived, VersionConflict
+from journal.errors import DamagedStream, EventIdReused, Fenced, JournalRegressed, OwnerAlive, StreamArchived, VersionConflict
 from journal.events import Completion, Event, Intent, OperationFinished, OperationStarted
 from journal.snapshot import Snapshot
 from journal.store import Claim, Head, UnfinishedStep, unfinished_step
@@ -84,10 +84,20 @@ class MemoryStore:
             head = self._heads.get(stream)
             return None if head is None else attrs.evolve(head, read_at=self._now())
 
-    def heads(self, *, changed_since: datetime | None = None, unsettled: bool = False) -> Iterator[Head]:
+    def heads(
+        self,
+        *,
+        changed_since: datetime | None = None,
+        unsettled: bool = False,
+        damaged: list[DamagedStream] | None = None,  # noqa: ARG002 (the port's)
+    ) -> Iterator[Head]:
         """Yield the guard rows of all streams that are not archived, or of those among them that are asked for."""
         there = [head for head in self._all_heads() if head.archived_to is None and not (unsettled and head.is_settled)]
         return (head for head in there if changed_since is None or head.changed_at >= changed_since)
+
+    def headless(self) -> Sequence[str]:
+        """Return nothing: nobody removes a guard row here."""
+        return ()
 
     def archived(self, *, still_stored: bool = False) -> Iterator[Head]:
         """Yield the guard rows of the archived streams."""
@@ -108,6 +118,9 @@ class MemoryStore:
             self._snapshots.pop(head.stream, None)
             for event in self._streams.pop(head.stream, []):
                 del self._by_id[event.id]
+
+    def remove_archived(self, stream: str, archive: str) -> None:
+        """Nothing: here the events of an archived stream are removed at once."""
 
     def restore(self, stream: str, read: Callable[[], Iterable[Event]]) -> None:
         """Put the events of an archived stream back."""
@@ -145,10 +158,11 @@ class MemoryStore:
         """Keep a snapshot."""
         self._snapshots[snapshot.stream] = snapshot
 
-    def unfinished_steps(self) -> Iterator[UnfinishedStep]:
-        """Yield the unfinished steps of all streams."""
+    def unfinished_steps(self, stream: str | None = None) -> Iterator[UnfinishedStep]:
+        """Yield the unfinished steps of all streams, or of one."""
         with self._lock:
-            return iter(sorted(self._unfinished.values(), key=lambda step: (step.stream, step.version)))
+            found = [step for step in self._unfinished.values() if stream in (None, step.stream)]
+            return iter(sorted(found, key=lambda step: (step.stream, step.version)))
 
     def size_bytes(self) -> int:
         """Return how long all events are as JSON Lines."""

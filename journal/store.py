@@ -12,6 +12,7 @@ from uuid import UUID
 import attrs
 
 from journal.codec import Document, digest, to_document
+from journal.errors import DamagedStream
 from journal.events import CreateServer, DeleteServer, Event, Intent
 from journal.snapshot import Snapshot
 
@@ -108,12 +109,18 @@ class EventStore(Protocol):
         If the stream has gone on since, note that it is not settled: the record may have been told of the past.
         """
 
-    def heads(self, *, changed_since: datetime | None = None, unsettled: bool = False) -> Iterator[Head]:
+    def heads(
+        self, *, changed_since: datetime | None = None, unsettled: bool = False, damaged: list[DamagedStream] | None = None
+    ) -> Iterator[Head]:
         """Yield the guard rows of all streams that are not archived, by stream id.
 
         Only those changed since a time, if given: that at which an append was made, by the store's clock; it may be
-        durable, and be seen, later. Only those that are not settled, if `unsettled`.
+        durable, and be seen, later. Only those that are not settled, if `unsettled`. One that cannot be read is added
+        to `damaged`; without that, DamagedStream is raised.
         """
+
+    def headless(self) -> Sequence[str]:
+        """Return the streams that have events and no guard row: there are none, unless somebody removed it."""
 
     def archived(self, *, still_stored: bool = False) -> Iterator[Head]:
         """Yield the guard rows of the archived streams, by stream id; or of those whose removal stopped halfway."""
@@ -135,6 +142,12 @@ class EventStore(Protocol):
         if it is archived elsewhere.
         """
 
+    def remove_archived(self, stream: str, archive: str) -> None:
+        """Remove what a crash left of the events of a stream that is archived in this file.
+
+        Does nothing if it is not archived there (any more).
+        """
+
     def restore(self, stream: str, read: Callable[[], Iterable[Event]]) -> None:
         """Put all events of an archived stream back, in one transaction. Does nothing if it is not archived (any more).
 
@@ -148,8 +161,8 @@ class EventStore(Protocol):
     def keep_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot, in place of an older one of the same stream. May raise StoreUnavailable; nothing depends on it."""
 
-    def unfinished_steps(self) -> Iterator[UnfinishedStep]:
-        """Yield the unfinished steps of all streams, by stream and version, without touching history."""
+    def unfinished_steps(self, stream: str | None = None) -> Iterator[UnfinishedStep]:
+        """Yield the unfinished steps of all streams, or of one, by stream and version, without touching history."""
 
     def size_bytes(self) -> int:
         """Return how much room the journal takes, about."""

@@ -13,7 +13,7 @@ from journal.events import Data, DeletionRequested, Event, OperationStarted, Own
 from journal.redaction import redacted
 from journal.rules import StreamRules
 from journal.snapshot import EVERY, Snapshot, is_due, state_in, taken
-from journal.store import Claim, EventStore, chained
+from journal.store import Claim, EventStore, Head, chained
 from journal.telemetry import Count, count, fields
 
 FIRST_EPOCH: Final = 1
@@ -52,12 +52,12 @@ class Stream:
         """
         stream = cls(store, stream_id, clock, new_id)
         head = store.head(stream_id)
+        _refuse_archived(head)
         if not whole and head is not None and head.version >= EVERY:
             stream._begin_with(store.snapshot(stream_id))
         stream.refresh()
-        if head is not None and head.archived_to is not None:
-            raise StreamArchived(stream_id, head.archived_to)
         if head is not None and stream.version < head.version:
+            _refuse_archived(store.head(stream_id))
             msg = f"events are missing: the stream's head says version {head.version}"
             raise DamagedStream(stream_id, stream.version + 1, msg)
         stream.epoch = stream.current_epoch or FIRST_EPOCH
@@ -267,6 +267,11 @@ class Stream:
             self._store.keep_snapshot(self._snapshot)
         except StoreError as error:
             LOG.warning("cluster %s: no snapshot was kept: %s", self.id, error, extra=fields(self.id))
+
+
+def _refuse_archived(head: Head | None) -> None:
+    if head is not None and head.archived_to is not None:
+        raise StreamArchived(head.stream, head.archived_to)
 
 
 def _before(events: Sequence[Event]) -> int:

@@ -12,6 +12,7 @@ from uuid import UUID
 import attrs
 
 from journal.events import (
+    DELETED_STATUSES,
     ClusterStatus,
     Completion,
     Configure,
@@ -39,9 +40,6 @@ from journal.events import (
     StepOutcome,
     Word,
 )
-
-DELETED_STATUSES = frozenset({"DELETED", "SOFT_DELETED"})
-"""Nova's statuses of a server that is gone for us; any other, ERROR and UNKNOWN included, is there."""
 
 
 @attrs.define(eq=False)

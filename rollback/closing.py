@@ -7,6 +7,7 @@ how the compensated operation ends.
 from datetime import datetime
 
 from journal.events import (
+    DELETED_STATUSES,
     ClusterStatus,
     Completion,
     CreateServer,
@@ -16,7 +17,7 @@ from journal.events import (
     StepOutcome,
     VerdictName,
 )
-from projections.fold import DELETED_STATUSES, History, Operation, Step
+from projections.fold import History, Operation, Step
 from projections.origin import origins
 from rollback.cloud import FoundServer
 from rollback.deletable import FOUND_BY_MARK

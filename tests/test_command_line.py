@@ -3,9 +3,12 @@
 import gzip
 import json
 import os
+import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,9 +16,11 @@ from hypothesis import strategies as st
 
 from journal.codec import encode_line
 from journal.command_line import main
-from journal.events import OperationKind
+from journal.events import Event, OperationKind
 from journal.files import read_file
 from journal.journal import Journal
+from journal.memory import MemoryStore
+from journal.sql.store import SqlStore
 
 GOLDEN = Path(__file__).parent / "golden"
 HISTORY = GOLDEN / "plans" / "scale-both-ways.jsonl"
@@ -316,3 +321,195 @@ def test_a_rollback_without_any_cloud_says_what_to_do(filled: Run, tmp_path: Pat
     code, out, err = filled("rollback", "c-1", "--dry-run")
     assert (code, out) == (2, "")
     assert err.endswith("Name a cloud of clouds.yaml with --cloud or OS_CLOUD.\n")
+
+
+def damage(tmp_path: Path, *statements: str) -> None:
+    """Change the database as somebody with any SQL client can who takes the triggers away first."""
+    connection = sqlite3.connect(tmp_path / "journal.db")
+    for name in [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]:
+        connection.execute(f"DROP TRIGGER {name}")
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_an_export_that_fails_leaves_the_one_before(filled: Run, tmp_path: Path) -> None:
+    backup = tmp_path / "backup.jsonl"
+    assert filled("journal", "export", "-o", backup)[0] == 0
+    before = backup.read_bytes()
+    damage(tmp_path, "UPDATE events SET data = '{}' WHERE version = 7")
+    code, _, err = filled("journal", "export", "-o", backup)
+    assert (code, "damaged at version 7" in err) == (2, True)
+    assert backup.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_an_import_does_not_continue_a_cluster_that_somebody_is_at_work_on(run: Run, tmp_path: Path) -> None:
+    run("journal", "upgrade")
+    with Journal.open(f"sqlite:///{tmp_path}/journal.db", conductor="a") as journal:
+        op = journal.begin("c-1", OperationKind.CREATE, "RegionOne/1")
+        exported = tmp_path / "exported.jsonl"
+        assert run("journal", "export", "-o", exported)[0] == 0
+        line = json.loads(exported.read_text())
+        more = {
+            **{key: line[key] for key in ("stream", "recorded_at", "epoch", "operation", "schema")},
+            "version": 2,
+            "id": "00000000-0000-4000-8000-000000000002",
+            "type": "operation_finished",
+            "data": {"outcome": "failed", "cluster_status": "Error", "reason": "said a file"},
+        }
+        exported.write_text(exported.read_text() + json.dumps(more) + "\n")
+        code, _, err = run("journal", "import", exported)
+        assert (code, "is owned by a" in err) == (1, True)
+        op.record_error("still mine")
+
+
+def test_a_history_is_imported_whole_or_not_at_all(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("journal", "upgrade")
+    commits: list[int] = []
+    commit = SqlStore.append
+
+    def counted(self: SqlStore, events: Sequence[Event], **more: Any) -> Any:
+        commits.append(len(events))
+        return commit(self, events, **more)
+
+    with Journal(MemoryStore(), conductor="a") as journal:
+        op = journal.begin("c-1", OperationKind.CREATE, "RegionOne/1")
+        for _ in range(2500):
+            op.record_error("again")
+        path = tmp_path / "long.jsonl"
+        path.write_bytes(b"".join(map(encode_line, journal.store.read("c-1"))))
+    monkeypatch.setattr(SqlStore, "append", counted)
+    assert run("journal", "import", path)[0] == 0
+    assert commits == [2501]
+
+
+UUID4 = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def renamed(text: str, name: str) -> str:
+    """Return the history of a cluster as that of another, with ids of its own."""
+    bare = re.sub(r',"hash":"[0-9a-f]+"', "", text).replace('"c-1"', f'"{name}"')
+    return UUID4.sub(lambda found: str(uuid5(NAMESPACE_URL, name + found.group())), bare)
+
+
+NONSENSE = {
+    "operation = 'nope'": "head",
+    "lease_expires_at = 1e300": "head",
+    "lease_expires_at = 'soon'": "head",
+    "changed_at = 1e15": "head",
+    "version = 'abc'": "head",
+    "epoch = 7": "epoch 7",
+    "operation = NULL": "unfinished operation None",
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_a_damaged_guard_row_is_named_and_the_others_are_verified_and_held(run: Run, tmp_path: Path, nonsense: str) -> None:
+    run("journal", "upgrade")
+    for name in ("bad", "good"):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(renamed(HISTORY.read_text(), name))
+        assert run("journal", "import", path)[0] == 0
+    damage(tmp_path, f"UPDATE streams SET {nonsense} WHERE stream_id = 'bad'")  # noqa: S608 (ours)
+    code, out, _ = run("journal", "verify")
+    assert code == 1
+    assert out.startswith("cluster 'bad', version ")
+    assert NONSENSE[nonsense] in out
+    assert "1 cluster damaged" in out
+    code, _, err = run("journal", "restored")
+    assert "cluster 'bad' could not be held" in err or code == 0
+    assert "held: nothing is deleted" in err
+    assert rows(run("event", "list", "--cluster", "good", "--limit", "1", "-f", "json")[1])[0]["Type"] == "hold_placed"
+
+
+def test_events_without_a_guard_row_are_found(filled: Run, tmp_path: Path) -> None:
+    damage(tmp_path, "DELETE FROM streams")
+    code, out, _ = filled("journal", "verify")
+    assert code == 1
+    assert out.startswith("cluster 'c-1', version 1: its events have no head")
+
+
+def test_guard_rows_are_not_removed(filled: Run, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "journal.db")
+    with pytest.raises(sqlite3.IntegrityError, match="heads are never removed"):
+        connection.execute("DELETE FROM streams")
+    connection.close()
+    assert filled("journal", "verify")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM unfinished_steps WHERE subject = 'g2'",
+        "UPDATE unfinished_steps SET step = '00000000-0000-4000-8000-000000000002' WHERE subject = 'g2'",
+    ],
+)
+def test_an_index_of_unfinished_steps_that_lies_is_found(filled: Run, tmp_path: Path, statement: str) -> None:
+    damage(tmp_path, statement)
+    code, out, _ = filled("journal", "verify")
+    assert code == 1
+    assert out.startswith("cluster 'c-1', version 19: the index of unfinished steps")
+
+
+def test_data_that_cannot_be_decoded_is_damage_of_its_cluster(filled: Run, tmp_path: Path) -> None:
+    deep = "[" * 5000 + "]" * 5000
+    for data in (f"'{deep}'", "'{'"):
+        damage(tmp_path, f"UPDATE events SET data = {data} WHERE version = 3")  # noqa: S608 (ours)
+        code, out, _ = filled("journal", "verify")
+        assert (code, out.startswith("cluster 'c-1', version 3: ")) == (1, True)
+
+
+def test_verify_looks_at_archived_clusters(run: Run, deleted: Path, tmp_path: Path) -> None:
+    run("journal", "upgrade")
+    run("journal", "import", deleted)
+    assert run("journal", "archive", "gone", "-o", tmp_path / "archive")[0] == 0
+    code, out, _ = run("journal", "verify")
+    assert (code, out) == (
+        0,
+        "0 events of 0 clusters verified, all as they were written; 1 archived cluster\n",
+    )
+    (file,) = (tmp_path / "archive").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(gzip.compress(b"".join(gzip.decompress(whole).splitlines(keepends=True)[:-1])))
+    code, out, _ = run("journal", "verify")
+    assert code == 1
+    assert out.startswith("cluster 'gone', version ")
+    file.unlink()
+    code, out, _ = run("journal", "verify")
+    assert (code, "1 archived cluster, of which 1 file cannot be found from here" in out) == (0, True)
+    file.write_bytes(whole)
+    damage(tmp_path, "UPDATE streams SET operation = '00000000-0000-4000-8000-000000000002'")
+    assert "is archived with an unfinished operation" in run("journal", "verify")[1]
+
+
+def test_files_are_verified_one_after_the_other_whatever_they_are_like(filled: Run, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl.gz"
+    filled("journal", "export", "-o", good)
+    bad.write_bytes(gzip.compress(good.read_bytes())[:-30])
+    code, out, _ = filled("journal", "verify", bad, tmp_path / "nowhere", good)
+    assert code == 1
+    assert "cannot be decompressed" in out
+    assert "No such file" in out
+    assert f"{good}: 19 events, all as they were written" in out
+
+
+def test_a_file_says_how_many_of_its_events_have_no_hash_to_check(run: Run, tmp_path: Path) -> None:
+    stripped = tmp_path / "stripped.jsonl"
+    documents = [json.loads(line) for line in HISTORY.read_text().splitlines()]
+    stripped.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "hash"}) + "\n" for line in documents))
+    assert run("journal", "verify", stripped)[1] == f"{stripped}: 19 events, of which 19 have no hash to check\n"
+
+
+def test_an_archive_is_verified_up_to_the_event_that_its_name_tells(run: Run, deleted: Path, tmp_path: Path) -> None:
+    run("journal", "upgrade")
+    run("journal", "import", deleted)
+    run("journal", "archive", "gone", "-o", tmp_path / "archive")
+    (file,) = (tmp_path / "archive").iterdir()
+    assert run("journal", "verify", file)[0] == 0
+    lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
+    file.write_bytes(gzip.compress(b"".join(lines[:-1])))
+    code, out, _ = run("journal", "verify", file)
+    assert code == 1
+    assert "its name tells of another end" in out

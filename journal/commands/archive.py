@@ -53,8 +53,7 @@ class JournalArchive(NeedsJournal, FreeCommand):
         with self.opened(parsed_args) as journal:
             if not parsed_args.dry_run:
                 _make_folder(parsed_args.output)
-                if count := finish_archiving(journal.store):
-                    say(f"{counted(count, 'cluster')} of an earlier run, which was interrupted, now removed")
+                problems += _finish(journal.store)
             heads = named(journal, parsed_args.clusters)
             quiet = timedelta(0) if parsed_args.clusters else parsed_args.older_than
             for head in tracked(heads, "archiving", len(heads)):
@@ -66,6 +65,14 @@ class JournalArchive(NeedsJournal, FreeCommand):
         for problem in problems:
             ERRORS.print(f"provjournal: {problem}", markup=False)
         return PROBLEM if problems else OK
+
+
+def _finish(store: EventStore) -> list[str]:
+    """Finish what an earlier run left. Return what went wrong."""
+    left = list(finish_archiving(store))
+    if count := left.count(None):
+        say(f"{counted(count, 'cluster')} of an earlier run, which was interrupted, now removed")
+    return [problem for problem in left if problem is not None]
 
 
 def _archive(store: EventStore, head: Head, folder: Path | None) -> list[str]:

@@ -4,7 +4,7 @@ import argparse
 
 from journal.command_line import OK, PROBLEM, FreeCommand, NeedsJournal, counted, say, tracked
 from journal.commands.options import add_by
-from journal.errors import AppendRefused, Malformed, OutOfOrder
+from journal.errors import AppendRefused, DamagedStream, Malformed, OutOfOrder
 
 
 class _Said(NeedsJournal, FreeCommand):
@@ -56,14 +56,17 @@ class JournalRestored(NeedsJournal, FreeCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Place a hold on each cluster, whatever the others are like."""
-        held, problems = 0, []
+        held = 0
+        problems: list[str] = []
         with self.opened(parsed_args) as journal:
-            heads = list(journal.store.heads())
+            damaged: list[DamagedStream] = []
+            heads = list(journal.store.heads(damaged=damaged))
+            problems += [f"cluster {damage.stream!r} could not be held: {damage}" for damage in damaged]
             for head in tracked(heads, "holding", len(heads)):
                 try:
                     journal.hold(head.stream, by=parsed_args.by, reason=parsed_args.reason)
                     held += 1
-                except (AppendRefused, Malformed, OutOfOrder) as error:
+                except (AppendRefused, DamagedStream, Malformed, OutOfOrder) as error:
                     problems.append(f"cluster {head.stream!r} could not be held: {error}")
         for problem in problems:
             say(problem)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -14,13 +14,10 @@ from journal.command_line import OK, CommandError, FreeCommand, NeedsJournal, co
 from journal.commands.options import named
 from journal.errors import EventIdReused
 from journal.events import Event
-from journal.files import read_file
+from journal.files import read_file, replaced
 from journal.journal import Journal
 from journal.store import EventStore, Head
 from journal.verify import checked
-
-IMPORTED_AT_ONCE = 1000
-"""Events in one transaction of an import."""
 
 
 class JournalExport(NeedsJournal, FreeCommand):
@@ -35,15 +32,15 @@ class JournalExport(NeedsJournal, FreeCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Export."""
-        with self.opened(parsed_args) as journal, ExitStack() as stack:
+        with self.opened(parsed_args) as journal:
             heads = named(journal, parsed_args.clusters)
-            out = _output(parsed_args.output, stack)
             count = 0
-            for head in tracked(heads, "exporting", len(heads)):
-                for event in checked(journal.store, head):
-                    out.write(encode_line(event))
-                    count += 1
-            out.flush()
+            with _output(parsed_args.output) as out:
+                for head in tracked(heads, "exporting", len(heads)):
+                    for event in checked(journal.store, head):
+                        out.write(encode_line(event))
+                        count += 1
+                out.flush()
         if parsed_args.output:
             say(f"{counted(count, 'event')} of {counted(len(heads), 'cluster')} exported to {parsed_args.output}")
         return OK
@@ -71,6 +68,7 @@ class JournalImport(NeedsJournal, FreeCommand):
             streams = _other_streams(path, {head.stream for head in archived}) if len(archived) < len(last) else {}
             _check_ids_differ(path, streams)
             todo = {stream: _missing(journal.store, stream, events) for stream, events in streams.items()}
+            _refuse_live_owners(journal, todo)
             _check_ids_are_new(journal, todo)
             for head in tracked(archived, "bringing back", len(archived)):
                 journal.store.restore(head.stream, partial(_read_stream, path, head.stream))
@@ -108,11 +106,17 @@ def _other_streams(path: Path, but: set[str]) -> dict[str, list[Event]]:
     return streams
 
 
-def _output(path: Path | None, stack: ExitStack) -> IO[bytes]:
+@contextmanager
+def _output(path: Path | None) -> Iterator[IO[bytes]]:
     if path is None:
-        return sys.stdout.buffer
+        if sys.stdout is None:
+            msg = "standard output is closed; name a file with --output"
+            raise CommandError(msg)
+        yield sys.stdout.buffer
+        return
     try:
-        return stack.enter_context(path.open("wb"))
+        with replaced(path) as file:
+            yield file
     except OSError as error:
         msg = f"{path}: cannot be written: {error.strerror}"
         raise CommandError(msg) from error
@@ -137,6 +141,13 @@ def _missing(store: EventStore, stream: str, events: list[Event]) -> list[Event]
     return events[common:]
 
 
+def _refuse_live_owners(journal: Journal, todo: dict[str, list[Event]]) -> None:
+    """Raise OwnerAlive if a cluster that would be continued has an owner that lives: it works on what it has read."""
+    for stream, events in todo.items():
+        if events:
+            journal.refuse_live_owner(stream, even_own=True)
+
+
 def _check_ids_are_new(journal: Journal, todo: dict[str, list[Event]]) -> None:
     new = {event.id: stream for stream, events in todo.items() for event in events}
     if not new:
@@ -149,8 +160,9 @@ def _check_ids_are_new(journal: Journal, todo: dict[str, list[Event]]) -> None:
 
 
 def _import(store: EventStore, events: list[Event], missing: int) -> None:
-    for start in range(len(events) - missing, len(events), IMPORTED_AT_ONCE):
-        before = events[start - 1] if start else None
-        previous = FIRST_HASH if before is None or before.hash is None else before.hash
-        epoch = 1 if before is None else before.epoch
-        store.append(events[start : start + IMPORTED_AT_ONCE], previous_hash=previous, expected_epoch=epoch)
+    """Append what is missing of a stream in one transaction: half a history would have a plan of its own."""
+    if not missing:
+        return
+    before = events[-missing - 1] if missing < len(events) else None
+    previous = FIRST_HASH if before is None or before.hash is None else before.hash
+    store.append(events[-missing:], previous_hash=previous, expected_epoch=1 if before is None else before.epoch)

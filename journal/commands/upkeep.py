@@ -1,10 +1,13 @@
 """Looking after the journal itself: whether it is whole, how much there is, and its tables."""
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from journal.archive import expect_named_end, verify_archives
 from journal.command_line import OK, PROBLEM, FreeCommand, NeedsJournal, ShowCommand, counted, say, tracked
-from journal.errors import BrokenChain, DamagedStream, Malformed, OutOfOrder
+from journal.errors import BrokenChain, DamagedStream, Malformed, OutOfOrder, UnreadableFile
 from journal.files import read_file
 from journal.journal import Journal
 from journal.verify import verify_stream
@@ -27,29 +30,55 @@ class JournalVerify(NeedsJournal, FreeCommand):
         damaged = 0
         for path in paths:
             try:
-                count = sum(1 for _ in tracked(read_file(path), f"verifying {path}"))
-                print(f"{path}: {counted(count, 'event')}, all as they were written")  # noqa: T201 (the command's output)
-            except (Malformed, OutOfOrder, BrokenChain) as error:
+                _tell(_verified(path))
+            except (Malformed, OutOfOrder, BrokenChain, UnreadableFile) as error:
                 damaged += 1
-                print(error)  # noqa: T201 (the command's output)
+                _tell(str(error))
         return PROBLEM if damaged else OK
 
     def _journal(self, parsed_args: argparse.Namespace) -> int:
         damages: list[DamagedStream] = []
+        count = 0
         with self.opened(parsed_args) as journal:
-            heads = list(journal.store.heads())
+            heads = list(journal.store.heads(damaged=damages))
+            damages += [DamagedStream(stream, 1, "its events have no head") for stream in journal.store.headless()]
             steps = (step for head in heads for step in verify_stream(journal.store, head))
-            count = 0
             for damage in tracked(steps, "verifying", sum(head.version for head in heads)):
                 if damage is None:
                     count += 1
                 else:
                     damages.append(damage)
+            archives = list(tracked(verify_archives(journal.store), "verifying archives"))
+        damages += [archive for archive in archives if isinstance(archive, DamagedStream)]
         for damage in damages:
-            print(f"cluster {damage.stream!r}, version {damage.version}: {damage.what}")  # noqa: T201 (the command's output)
+            _tell(f"cluster {damage.stream!r}, version {damage.version}: {damage.what}")
         state = f"{counted(len(damages), 'cluster')} damaged" if damages else "all as they were written"
-        print(f"{counted(count, 'event')} of {counted(len(heads), 'cluster')} verified, {state}")  # noqa: T201 (the command's output)
+        _tell(f"{counted(count, 'event')} of {counted(len(heads), 'cluster')} verified, {state}{_told_archives(archives)}")
         return PROBLEM if damages else OK
+
+
+def _verified(path: Path) -> str:
+    """Read a file strictly, and return what is to be said of it."""
+    bare: Counter[str] = Counter()
+    last, count = None, 0
+    for event in tracked(read_file(path, lambda event: bare.update([event.stream])), f"verifying {path}"):
+        last, count = event, count + 1
+    expect_named_end(path, last)
+    if bare:
+        return f"{path}: {counted(count, 'event')}, of which {bare.total()} have no hash to check"
+    return f"{path}: {counted(count, 'event')}, all as they were written"
+
+
+def _told_archives(archives: Sequence[DamagedStream | Path | None]) -> str:
+    if not archives:
+        return ""
+    away = sum(isinstance(archive, Path) for archive in archives)
+    told = f"; {counted(len(archives), 'archived cluster')}"
+    return f"{told}, of which {counted(away, 'file')} cannot be found from here" if away else told
+
+
+def _tell(result: str) -> None:
+    print(result)  # noqa: T201 (the command's output)
 
 
 class JournalStats(NeedsJournal, ShowCommand):

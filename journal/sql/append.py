@@ -115,7 +115,7 @@ class Append:
                 case OperationFinished():
                     connection.execute(_OPERATION_FINISHED, {"stream": event.stream})
                 case data if isinstance(data, Intent):
-                    connection.execute(_STEP_BEGUN, _unfinished_row(event, data))
+                    connection.execute(_STEP_BEGUN, unfinished_row(event, data))
                 case _:
                     pass
 
@@ -213,7 +213,8 @@ def event_row(event: Event) -> dict[str, Any]:
     return {"stream_id": event.stream, "event_id": document["id"], "data": data, **row}
 
 
-def _unfinished_row(event: Event, intent: Intent) -> dict[str, Any]:
+def unfinished_row(event: Event, intent: Intent) -> dict[str, Any]:
+    """Return an intent as the index of unfinished steps has it."""
     entry, document = unfinished_step(event, intent), to_document(event)
     return {
         "step": str(entry.step),

@@ -10,11 +10,11 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, case, exists, insert, select, update
 
 from journal.codec import Document, from_document
-from journal.errors import Fenced, Malformed
+from journal.errors import DamagedStream, Fenced, Malformed
 from journal.events import Event
 from journal.snapshot import Snapshot
 from journal.sql.append import Append
-from journal.sql.archive import archive, restore
+from journal.sql.archive import archive, remove_archived, restore
 from journal.sql.durability import check_durability
 from journal.sql.engine import Database, parsed
 from journal.sql.group import GroupCommit
@@ -101,7 +101,9 @@ class SqlStore:
         """Return the guard row of a stream."""
         return head_of(self._database, stream)
 
-    def heads(self, *, changed_since: datetime | None = None, unsettled: bool = False) -> Iterator[Head]:
+    def heads(
+        self, *, changed_since: datetime | None = None, unsettled: bool = False, damaged: list[DamagedStream] | None = None
+    ) -> Iterator[Head]:
         """Yield the guard rows of all streams that are not archived, or of those among them that are asked for."""
         there = HEADS.where(STREAMS.c.archived_to.is_(None))
         if unsettled:
@@ -109,7 +111,13 @@ class SqlStore:
         if changed_since is not None:
             microsecond = 1e-6  # to which a datetime is rounded
             there = there.where(STREAMS.c.changed_at >= changed_since.timestamp() - microsecond)
-        return self._heads(there)
+        return self._heads(there, damaged)
+
+    def headless(self) -> Sequence[str]:
+        """Return the streams that have events and no guard row."""
+        headless = EVENTS.c.stream_id.not_in(select(STREAMS.c.stream_id))
+        rows = self._database.rows(select(EVENTS.c.stream_id).where(headless).distinct().order_by(EVENTS.c.stream_id))
+        return [row.stream_id for row in rows]
 
     def archived(self, *, still_stored: bool = False) -> Iterator[Head]:
         """Yield the guard rows of the archived streams."""
@@ -121,18 +129,28 @@ class SqlStore:
         """Remove the events of a finished stream."""
         archive(self._database, head, to)
 
+    def remove_archived(self, stream: str, archive: str) -> None:
+        """Remove what a crash left of the events of an archived stream."""
+        remove_archived(self._database, stream, archive)
+
     def restore(self, stream: str, read: Callable[[], Iterable[Event]]) -> None:
         """Put the events of an archived stream back."""
         restore(self._database, stream, read)
 
-    def _heads(self, wanted: Select[Any]) -> Iterator[Head]:
+    def _heads(self, wanted: Select[Any], damaged: list[DamagedStream] | None = None) -> Iterator[Head]:
         last = ""
         while True:
             page = wanted.where(STREAMS.c.stream_id > last).order_by(STREAMS.c.stream_id).limit(PAGE)
             rows = self._database.rows(page)
             if not rows:
                 return
-            yield from map(as_head, rows)
+            for row in rows:
+                try:
+                    yield as_head(row)
+                except DamagedStream as damage:
+                    if damaged is None:
+                        raise
+                    damaged.append(damage)
             last = rows[-1].stream_id
 
     def read(self, stream: str, *, after: int = 0) -> Iterator[Event]:
@@ -166,10 +184,12 @@ class SqlStore:
 
         self._database.transact(keep)
 
-    def unfinished_steps(self) -> Iterator[UnfinishedStep]:
-        """Yield the unfinished steps of all streams."""
-        ordered = select(UNFINISHED_STEPS).order_by(UNFINISHED_STEPS.c.stream_id, UNFINISHED_STEPS.c.version)
-        return map(_unfinished, self._database.rows(ordered))
+    def unfinished_steps(self, stream: str | None = None) -> Iterator[UnfinishedStep]:
+        """Yield the unfinished steps of all streams, or of one."""
+        found = select(UNFINISHED_STEPS).order_by(UNFINISHED_STEPS.c.stream_id, UNFINISHED_STEPS.c.version)
+        if stream is not None:
+            found = found.where(UNFINISHED_STEPS.c.stream_id == stream)
+        return map(_unfinished, self._database.rows(found))
 
     def size_bytes(self) -> int:
         """Return how much room tables and indexes take."""
@@ -195,7 +215,7 @@ class SqlStore:
 def _document(row: Row[Any]) -> Document:
     try:
         data = msgspec.json.decode(row.data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         msg = f"Cluster {row.stream_id!r}, version {row.version}: its data is not JSON: {error}"
         raise Malformed(msg) from error
     return {

@@ -43,7 +43,18 @@ def downgrade(database: Database, revision: str) -> None:
     if revision not in known:
         msg = f"There is no revision {revision}; there are {', '.join(sorted(known))}."
         raise SchemaNotCurrent(msg)
+    _refuse_loss(database, revision)
     _migrate(database, lambda config: command.downgrade(config, revision))
+
+
+def _refuse_loss(database: Database, revision: str) -> None:
+    """Ask every revision that would be taken back, before the first one is: not every engine undoes a downgrade that fails."""
+    scripts, found = _scripts(), _revision(database)
+    back = [script for script in scripts.walk_revisions(revision, found or "base") if script.revision != revision]
+    for script in back:
+        refuse = getattr(script.module, "refuse_downgrade", None)
+        if refuse is not None:
+            database.look(refuse)
 
 
 def check_current(database: Database) -> None:

@@ -8,17 +8,33 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
 import attrs
 import pytest
-from builders import T0, create_server, events
+from builders import T0, create_server, events, started
 from contracts.store import LONG, begin, follow
 from sqlalchemy import event, text
 
-from journal.archive import archive_stream, finish_archiving, reason_to_keep
+from journal.archive import SeenServers, archive_stream, finish_archiving, reason_to_keep
 from journal.codec import Document
 from journal.errors import BrokenChain, DamagedStream, StreamArchived, UnreadableFile, VersionConflict
-from journal.events import ClusterStatus, Data, Event, HoldPlaced, HoldReleased, OperationFinished, OperationOutcome
+from journal.events import (
+    ClusterStatus,
+    Completion,
+    Data,
+    DeleteServer,
+    Event,
+    HoldPlaced,
+    HoldReleased,
+    InventoryObserved,
+    ObservedServer,
+    OperationFinished,
+    OperationKind,
+    OperationOutcome,
+    Stage,
+    StepOutcome,
+)
 from journal.files import read_file
 from journal.memory import MemoryStore
 from journal.sql import archive as sql_archive
@@ -80,7 +96,7 @@ def test_killed_anywhere_it_loses_nothing_and_goes_on(
         if head_of(store, stream).archived_to and point % 2:
             store.restore(stream, lambda history=history: history)
             assert list(store.read(stream)) == history, "put back from where the removal stopped"
-        finish_archiving(store)
+        assert set(finish_archiving(store)) <= {None}
         if not head_of(store, stream).archived_to:
             archive_stream(store, head_of(store, stream), tmp_path)
         assert list(store.read(stream)) == []
@@ -267,3 +283,89 @@ def test_no_more_than_a_page_of_events_is_held_in_memory(tmp_path: Path, monkeyp
         tracemalloc.stop()
     whole = count * len(reason.encode())
     assert peak < whole / 3, f"{peak} of {whole} bytes"
+
+
+def half_removed(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Event], Path]:
+    """Kill the archiving of c-1 right before the first removal, and return its events and its file."""
+    monkeypatch.setattr(sql_archive, "PAGE", 1)
+    history = list(deleted(SqlStore(database), "c-1"))
+    for point in count(1):
+        killed_at(point, database, "c-1", folder)
+        if (file := head_of(SqlStore(database), "c-1").archived_to) is not None:
+            return history, Path(file)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: os.truncate(path, 40), lambda path: path.write_bytes(b"")])
+def test_what_does_not_stand_in_its_file_is_not_removed(
+    database: Database, store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], object]
+) -> None:
+    history, file = half_removed(database, tmp_path, monkeypatch)
+    whole = file.read_bytes()
+    harm(file)
+    (problem,) = finish_archiving(store)
+    assert "cluster 'c-1' is archived, but its file cannot be read whole" in str(problem)
+    assert list(store.read("c-1")) == history
+    file.write_bytes(whole)
+    assert list(finish_archiving(store)) == [None]
+    assert list(store.read("c-1")) == []
+
+
+def test_a_removal_stops_once_an_import_has_brought_the_stream_back(
+    database: Database, store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, file = half_removed(database, tmp_path, monkeypatch)
+    store.restore("c-1", lambda: history)
+    store.remove_archived("c-1", str(file))
+    store.remove_archived("c-1", "elsewhere")
+    store.remove_archived("nobody", str(file))
+    assert list(store.read("c-1")) == history
+    assert head_of(store, "c-1").archived_to is None
+
+
+def seen(*servers: ObservedServer, complete: bool = True) -> InventoryObserved:
+    return InventoryObserved(servers, complete, 2, T0, "RegionOne/5f0c4d")
+
+
+LATE = ObservedServer("vm-9", "late", "ACTIVE", T0, None)
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        ([seen(LATE)], "server vm-9 was seen, and nothing tells that it is gone"),
+        ([seen(LATE), seen(complete=False)], "server vm-9 was seen"),
+        ([seen(LATE), seen()], None),
+        ([seen(LATE), seen(attrs.evolve(LATE, status="SOFT_DELETED"), complete=False)], None),
+    ],
+)
+def test_a_cluster_with_a_server_that_landed_late_is_kept(after: list[Data], reason: str | None) -> None:
+    store = MemoryStore(lambda: T0 + timedelta(days=1))
+    deleted(store, "c-1", *after)
+    kept = reason_to_keep(store, head_of(store, "c-1"))
+    assert kept is None if reason is None else str(kept).startswith(reason)
+
+
+def test_a_late_server_that_was_deleted_since_keeps_nothing() -> None:
+    delete = DeleteServer(uuid4(), Stage.ROLLBACK, T0, "vm-9")
+    late = SeenServers()
+    for each in events(seen(LATE), delete, Completion(delete.step, StepOutcome.FAILED, reason="HTTP 409")):
+        late.apply(each)
+    assert late.there == {"vm-9"}
+    for each in events(Completion(delete.step, StepOutcome.SUCCEEDED)):
+        late.apply(each)
+    assert late.there == set()
+
+
+def test_a_stream_whose_unfinished_operation_was_hidden_is_damaged_and_kept(
+    database: Database, store: SqlStore, tmp_path: Path
+) -> None:
+    deleted(store, "c-1")
+    first = events(started(OperationKind.SWEEP), stream="c-1", after=2, previous=head_of(store, "c-1").hash, operation=uuid4())
+    store.append(first, previous_hash=head_of(store, "c-1").hash, expected_epoch=1)
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE streams SET operation = NULL"))
+    assert reason_to_keep(store, head_of(store, "c-1")) is None
+    with pytest.raises(DamagedStream, match="the stream's head says epoch 1, unfinished operation None; its events say"):
+        archive_stream(store, head_of(store, "c-1"), tmp_path)
+    assert len(list(store.read("c-1"))) == 3

@@ -15,12 +15,14 @@ from contracts.store import begin, follow, wait_until_after
 
 from journal.catch_up import CatchUp
 from journal.codec import FIRST_HASH
-from journal.errors import JournalRegressed
+from journal.errors import JournalRegressed, StreamArchived
+from journal.events import ClusterStatus, OperationFinished, OperationOutcome
 from journal.memory import MemoryStore
 from journal.sql import store as sql_store
 from journal.sql.append import Append
 from journal.sql.engine import Database, parsed
 from journal.sql.store import SqlStore, open_store
+from journal.store import EventStore, Head
 
 if TYPE_CHECKING:
     from journal.events import Event
@@ -128,3 +130,64 @@ def test_a_stream_that_is_not_any_more_what_was_read_has_lost_history() -> None:
     follow(other, follow(other, shorter, create_server()), create_server())
     with pytest.raises(JournalRegressed):
         list(CatchUp(other, reader.position).read())
+
+
+def ended(store: EventStore, stream: str) -> Head:
+    """Append the history of a deleted cluster, and return its head."""
+    follow(store, begin(store, stream), OperationFinished(OperationOutcome.CANCELLED, ClusterStatus.DELETED, ""))
+    head = store.head(stream)
+    assert head is not None
+    return head
+
+
+def test_a_stream_that_was_archived_before_all_of_it_was_read_is_told_once(stores: list[SqlStore]) -> None:
+    store = stores[0]
+    reader = CatchUp(store, all_every=1)
+    first = begin(store, "a")
+    assert list(reader.read()) == list(first)
+    follow(store, first, OperationFinished(OperationOutcome.CANCELLED, ClusterStatus.DELETED, ""))
+    store.archive(next(store.heads()), "a.jsonl.gz")
+    later = begin(store, "b")
+    told = []
+    with pytest.raises(StreamArchived, match=r"a\.jsonl\.gz"):
+        told.extend(reader.read())
+    told.extend(reader.read())
+    assert list({event.id for event in told}) == [later[0].id]
+    assert list(reader.read()) == []
+
+
+def test_a_stream_that_was_read_whole_may_be_archived(stores: list[SqlStore]) -> None:
+    reader = CatchUp(stores[0], all_every=1)
+    head = ended(stores[0], "a")
+    assert len(list(reader.read())) == 2
+    stores[0].archive(head, "a.jsonl.gz")
+    assert list(reader.read()) == []
+
+
+class ArchivedMeanwhile(MemoryStore):
+    """A store whose stream is archived after its guard row was read, and before or while its events are."""
+
+    keep_last = False
+
+    def read(self, stream: str, *, after: int = 0) -> Iterator["Event"]:
+        events = list(super().read(stream, after=after))
+        head = self.head(stream)
+        if head is not None and head.archived_to is None and head.operation is None:
+            self.archive(head, "a.jsonl.gz")
+            return iter(events[-1:] if self.keep_last else [])
+        return iter(events)
+
+
+@pytest.mark.parametrize("read_before", [True, False])
+@pytest.mark.parametrize("keep_last", [True, False])
+def test_a_stream_that_is_archived_while_it_is_read_has_not_lost_history(read_before: bool, keep_last: bool) -> None:
+    store = ArchivedMeanwhile()
+    store.keep_last = keep_last
+    reader = CatchUp(store)
+    first = begin(store, "a")
+    if read_before:
+        assert list(reader.read()) == list(first)
+    follow(store, first, create_server(), OperationFinished(OperationOutcome.CANCELLED, ClusterStatus.DELETED, ""))
+    with pytest.raises(StreamArchived):
+        list(reader.read())
+    assert list(reader.read()) == []

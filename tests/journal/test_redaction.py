@@ -18,7 +18,7 @@ from journal.events import ClusterStatus, OperationKind
 from journal.journal import Journal
 from journal.redaction import REDACTED, redacted_text, redacted_value
 from journal.sql.store import open_store
-from rollback.handler import operation
+from rollback.handler import Handler
 
 SECRET = "s3cr3t-Zx9"  # noqa: S105 (what is searched for)
 PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----"
@@ -89,7 +89,8 @@ def test_no_secret_of_a_request_or_an_error_reaches_file_export_record_or_log(
     url = f"sqlite:///{tmp_path}/journal.db"
     journal, cloud = Journal(open_store(url, upgrade=True), clock=clock), SimulatedCloud(clock)
     text = json.dumps(asked)
-    with caplog.at_level(logging.DEBUG), operation(journal, cloud, "c-1", OperationKind.CREATE, record, request=asked) as op:
+    handler = Handler(journal, cloud, lambda _: record)
+    with caplog.at_level(logging.DEBUG), handler.operation("c-1", OperationKind.CREATE, request=asked) as op:
         with op.create_server("worker", "w1") as step:
             step.created(cloud.create_server(step))
         with op.configure(["vm-1"]):

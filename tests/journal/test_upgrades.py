@@ -17,9 +17,9 @@ from contracts.store import begin, finished, follow
 from sqlalchemy import MetaData, event, insert, select
 
 from journal.errors import SchemaNotCurrent, StoreError
-from journal.events import Event
+from journal.events import CreateServer, Event
 from journal.memory import MemoryStore
-from journal.sql.append import event_row
+from journal.sql.append import event_row, unfinished_row
 from journal.sql.engine import Database, parsed
 from journal.sql.engines import mariadb
 from journal.sql.engines.backend import READS
@@ -60,6 +60,9 @@ def history(database: Database) -> list[Event]:
         guard = {"stream_id": "c-1", "version": 2, "head_hash": head.hash, "epoch": 1, "operation": str(head.operation)}
         connection.execute(insert(tables.tables["streams"]).values(guard))
         connection.execute(insert(tables.tables["events"]), [event_row(event) for event in history])
+        step = history[-1].data
+        assert isinstance(step, CreateServer)
+        connection.execute(insert(tables.tables["unfinished_steps"]).values(unfinished_row(history[-1], step)))
     return history
 
 

@@ -89,7 +89,7 @@ def soak(engine: str, seed: int, wanted: Wanted, minutes: float, ready: dict[str
         journal.close()
     told = ", ".join(f"{number} {what}" for what, number in happened.items())
     enough = wanted.is_reached(happened)
-    print(f"{engine}, seed {seed}: {told}; {clusters} clusters; {time.monotonic() - began:.0f} s")
+    print(f"{engine}, seed {seed}: {told}; {clusters} clusters; {time.monotonic() - began:.0f} s", flush=True)
     for problem in found:
         print(f"  BREACH {problem}")
     if not enough:

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from examples.records import Record
-from journal.events import OperationKind, OperationOutcome, VerdictName
+from journal.events import DELETED_STATUSES, OperationKind, OperationOutcome, VerdictName
 from journal.journal import Journal
 from journal.verify import verify_stream
-from projections.fold import DELETED_STATUSES, History, fold
+from projections.fold import History, fold
 from rollback import Handler, OpenStackCloud, recover, rollback_cluster
 from rollback.plan import plan
 

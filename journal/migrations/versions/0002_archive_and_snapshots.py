@@ -96,12 +96,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take all of it back. Raises StoreError while there are archived streams, which the version before would not know."""
-    streams = sa.table("streams", sa.column("archived_to"))
-    archived = sa.select(sa.func.count()).select_from(streams).where(streams.c.archived_to.is_not(None))
-    if _has_column("archived_to") and (count := op.get_bind().scalar(archived)):
-        msg = f"{count} archived clusters would look damaged to the version before. Import their archives first."
-        raise StoreError(msg)
+    """Take all of it back."""
     _execute(KEEP_ALWAYS)
     op.drop_table("snapshots", if_exists=True)
     op.drop_index("ix_streams_changed_at", "streams", if_exists=True)
@@ -110,8 +105,17 @@ def downgrade() -> None:
             op.drop_column("streams", name)
 
 
-def _has_column(name: str) -> bool:
-    return name in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("streams")}
+def refuse_downgrade(connection: sa.Connection) -> None:
+    """Raise StoreError while there are archived streams, which the version before would not know."""
+    streams = sa.table("streams", sa.column("archived_to"))
+    archived = sa.select(sa.func.count()).select_from(streams).where(streams.c.archived_to.is_not(None))
+    if _has_column("archived_to", connection) and (count := connection.scalar(archived)):
+        msg = f"{count} archived clusters would look damaged to the version before. Import their archives first."
+        raise StoreError(msg)
+
+
+def _has_column(name: str, connection: sa.Connection | None = None) -> bool:
+    return name in {column["name"] for column in sa.inspect(connection or op.get_bind()).get_columns("streams")}
 
 
 def _execute(statements: dict[str, list[str]]) -> None:
