@@ -76,7 +76,7 @@ class MemoryStore:
         with self._lock:
             head = self._heads.get(stream)
             if head is not None:
-                self._heads[stream] = attrs.evolve(head, settled_version=version if head.version == version else 0)
+                self._heads[stream] = attrs.evolve(head, settled_version=version if head.version == version else -1)
 
     def head(self, stream: str) -> Head | None:
         """Return the guard row of a stream."""

@@ -34,7 +34,10 @@ class Head:
     archived_to: str | None
     """The file that its events were moved to, if they are not in the journal any more."""
     settled_version: int
-    """The version up to which nothing is left to do, and the conductor's own record of the cluster says so; 0 for none."""
+    """The version up to which nothing is left to do, and the conductor's own record of the cluster says so.
+
+    0 or less where that is not so at any version.
+    """
     read_at: datetime
 
     @property

@@ -12,12 +12,18 @@ class Killed(BaseException):
 
 
 class CrashPoints:
-    """Counts the calls of ports; `die_at` is the point at which to die: 2n is before the n-th call, 2n+1 after it."""
+    """Counts the calls of ports; `die_at` is the point at which to die: 2n is before the n-th call, 2n+1 after it.
 
-    def __init__(self, die_at: int | None = None, die: Callable[[], None] | None = None) -> None:
+    With `pause`, that is called there instead, and the process goes on.
+    """
+
+    def __init__(
+        self, die_at: int | None = None, die: Callable[[], None] | None = None, pause: Callable[[], None] | None = None
+    ) -> None:
         self.die_at = die_at
         self.seen: list[str] = []
         self._die = die
+        self._pause = pause
         self._dead = False
 
     def call(self, name: str, effect: Callable[[], Any]) -> Any:
@@ -32,10 +38,16 @@ class CrashPoints:
             raise Killed
         self.seen.append(point)
         if self.die_at == len(self.seen) - 1:
-            if self._die is not None:
-                self._die()
-            self._dead = True
-            raise Killed
+            self._end_here()
+
+    def _end_here(self) -> None:
+        if self._pause is not None:
+            self._pause()
+            return
+        if self._die is not None:
+            self._die()
+        self._dead = True
+        raise Killed
 
 
 class Crashing:

@@ -94,7 +94,9 @@ class SqlStore:
 
     def settle(self, stream: str, version: int) -> None:
         """Note that nothing is left to do for a stream."""
-        settled = case((STREAMS.c.version == version, version), else_=0)
+        # Below 0 it goes down each time: on Galera an update that changes nothing is not seen by the other nodes.
+        unsettled = case((STREAMS.c.settled_version < 0, STREAMS.c.settled_version - 1), else_=-1)
+        settled = case((STREAMS.c.version == version, version), else_=unsettled)
         self._database.change(update(STREAMS).where(STREAMS.c.stream_id == stream).values(settled_version=settled))
 
     def head(self, stream: str) -> Head | None:

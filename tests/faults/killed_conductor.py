@@ -1,6 +1,6 @@
-"""Run the example conductor, and die by SIGKILL at one call of a port.
+"""Run the example conductor, and die by SIGKILL, or stop by SIGSTOP, at one call of a port.
 
-    killed_conductor.py JOURNAL_URL OPERATION CLUSTER POINT SERVER_JSON
+    killed_conductor.py JOURNAL_URL OPERATION CLUSTER POINT SERVER_JSON [SIGSTOP]
 
 Without a point (`none`) it prints the points that there are, as JSON.
 """
@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +23,17 @@ from journal import Journal
 from rollback import Handler, OpenStackCloud
 
 
+def stand_still() -> None:
+    """Stop this process. Its other threads stop at once, but this one may run on for a moment: it waits for that."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.2)
+
+
 def main() -> None:
     """Run one operation."""
-    url, operation, cluster, point, server = sys.argv[1:]
-    points = CrashPoints(None if point == "none" else int(point), die=lambda: os.kill(os.getpid(), signal.SIGKILL))
+    url, operation, cluster, point, server, *stop = sys.argv[1:]
+    at = None if point == "none" else int(point)
+    points = CrashPoints(at, pause=stand_still) if stop else CrashPoints(at, die=lambda: os.kill(os.getpid(), signal.SIGKILL))
     real = OpenStackCloud.connect("demo", SETTINGS)
     journal = Journal.open(url, upgrade=True, settings=SETTINGS)
     journal.store = Crashing(journal.store, points, STORE_CALLS)
