@@ -212,6 +212,17 @@ class Custom:
 Intent = CreateServer | DeleteServer | Decommission | Configure | Start | Custom
 
 
+def servers_of(intent: Intent) -> tuple[str, ...]:
+    """Return the servers that a step lists: none for a create, nor where it means the whole cluster."""
+    match intent:
+        case CreateServer():
+            return ()
+        case DeleteServer(server_id=server_id):
+            return (server_id,)
+        case _:
+            return intent.server_ids
+
+
 @attrs.frozen
 class Completion:
     """A step ended. `server_id` where a create learned it; `reason` is required unless the step succeeded."""

@@ -35,6 +35,7 @@ from journal.events import (
     Stage,
     Start,
     StepOutcome,
+    servers_of,
 )
 from journal.parallel import run_all
 from journal.settings import Settings
@@ -287,18 +288,8 @@ class Operation:
             planned.name,
             action=intent.action,
             operation=self.id,
-            server_ids=_servers_of(intent),
+            server_ids=servers_of(intent),
         )
-
-
-def _servers_of(intent: Intent) -> tuple[str, ...]:
-    match intent:
-        case CreateServer():
-            return ()
-        case DeleteServer(server_id=server_id):
-            return (server_id,)
-        case _:
-            return intent.server_ids
 
 
 def _named(server_ids: Sequence[str]) -> str:

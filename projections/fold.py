@@ -39,6 +39,7 @@ from journal.events import (
     Start,
     StepOutcome,
     Word,
+    servers_of,
 )
 
 
@@ -61,13 +62,7 @@ class Step:
     @property
     def server_ids(self) -> tuple[str, ...]:
         """The servers that the step lists."""
-        match self.intent:
-            case CreateServer():
-                return ()
-            case DeleteServer(server_id=server_id):
-                return (server_id,)
-            case intent:
-                return intent.server_ids
+        return servers_of(self.intent)
 
     @property
     def covers_all(self) -> bool:

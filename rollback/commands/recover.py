@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from journal.command_line import OK, PROBLEM, CommandError, ListCommand, counted, say
+from journal.commands.options import number
 from journal.errors import StoreError
 from journal.metrics import JournalMetrics
 from rollback.commands.options import NeedsCloud, seconds
@@ -30,7 +31,7 @@ class Recover(NeedsCloud, ListCommand):
         parser.add_argument(
             "--at-once",
             metavar="N",
-            type=_positive,
+            type=number,
             default=AT_ONCE,
             help=f"how many clusters are recovered at the same time (default: {AT_ONCE})",
         )
@@ -99,11 +100,3 @@ def _row(recovery: Recovery) -> tuple[object, ...]:
 def _told(recovery: Recovery) -> str:
     left = "".join(f"\n  left to do: {problem}" for problem in recovery.problems)
     return f"cluster {recovery.cluster} is {recovery.status}; {counted(recovery.deleted, 'VM')} deleted{left}"
-
-
-def _positive(text: str) -> int:
-    found = int(text)
-    if found < 1:
-        msg = "expected 1 or more"
-        raise argparse.ArgumentTypeError(msg)
-    return found

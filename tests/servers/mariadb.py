@@ -32,10 +32,11 @@ class MariadbServer:
         self.folder = folder or folder_of(USER, "mariadb")
         (self.port,) = free_ports(1)
         data = self.folder / "data"
-        run_as(
-            USER, [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
-        )
+        temporary = f"--tmpdir={self.folder}"  # of its own: a server that starts removes what others have in a shared one
+        options = [f"--datadir={data}", temporary, "--auth-root-authentication-method=normal", "--skip-test-db"]
+        run_as(USER, [install, "--no-defaults", *options])
         own = {
+            "tmpdir": str(self.folder),
             "port": str(self.port),
             "socket": str(self.folder / "socket"),
             "pid-file": str(self.folder / "pid"),
