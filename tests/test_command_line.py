@@ -513,3 +513,20 @@ def test_an_archive_is_verified_up_to_the_event_that_its_name_tells(run: Run, de
     code, out, _ = run("journal", "verify", file)
     assert code == 1
     assert "its name tells of another end" in out
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_line_without_end_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr("journal.files._LONGEST_LINE", 1 << 20)
+    path = tmp_path / "endless"
+    path.write_bytes(pack(b" " * (2 << 20)))
+    code, _, err = run("replay", path)
+    assert (code, "a line has more than 1 MiB; no event has" in err) == (2, True)
+
+
+def test_an_export_to_a_closed_standard_output_says_so(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    code, _, err = filled("journal", "export")
+    assert (code, "standard output is closed; name a file with --output" in err) == (2, True)
