@@ -1,5 +1,6 @@
 """What tests share for the whole run: one local cloud with a real Nova, and one real server of each database engine."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -45,6 +46,17 @@ def galera() -> Iterator[GaleraCluster]:
     """A Galera cluster of three nodes."""
     with closing(installed(GaleraCluster)) as cluster:
         yield cluster
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what the command line, run in this process, sets up: its handlers would format every record of later tests."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.setLevel(level)
+    for handler in set(root.handlers).difference(handlers):
+        root.removeHandler(handler)
 
 
 @pytest.fixture
