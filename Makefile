@@ -21,7 +21,7 @@ demo: $(VENV)/ready
 
 test: lint $(CLOUD_VENV)/ready
 	@tests/servers/install.sh
-	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest --numprocesses 2 $(PYTEST_FLAGS)
 
 durability: $(VENV)/ready
 	@tests/servers/install.sh

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from journal.catch_up import CatchUp, Seen
 from journal.clock import Clock, SystemClock
-from journal.errors import OwnerAlive, UnknownStream
+from journal.errors import OutOfOrder, OwnerAlive, UnknownStream
 from journal.events import (
     AdoptedServer,
     Event,
@@ -109,10 +109,16 @@ class Journal:
 
         `cloud` says which region and project; `victims`: the servers that a scale will remove; `request`: what was
         asked for, without secrets and without floats. Raises OwnerAlive, and OutOfOrder if the cluster is not in a
-        state for it.
+        state for it: Deleted, say, or about to be.
         """
         self.refuse_live_owner(cluster)
         stream = self._writer(cluster)
+        if stream.deletion_stands and kind is not OperationKind.DELETE:
+            msg = (
+                f"a {kind} of {cluster!r} cannot begin: somebody asked for the cluster's deletion, and it has not come to "
+                f"an end. `provjournal rollback {cluster}` carries it out"
+            )
+            raise OutOfOrder(msg)
         operation = uuid4()
         begun = OperationStarted(OperationKind(kind), self.conductor, cloud, tuple(victims), request or {})
         if stream.version:

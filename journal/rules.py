@@ -78,6 +78,8 @@ class StreamRules:
     epoch: int = 0
     cloud: str | None = None
     deleted: bool = False
+    deletion_stands: bool = False
+    """Whether somebody asked for the deletion, and no operation has ended as Deleted or abandoned since."""
     current: UUID | None = None
     taken_over: UUID | None = None
     event_ids: set[UUID] = attrs.field(factory=set)
@@ -109,6 +111,7 @@ class StreamRules:
                 self._check_word(event.data)
             case DeletionRequested():
                 self._refuse_after_deleted("a request for deletion")
+                self.deletion_stands = True
             case OwnershipTaken() | PlanMade() | ErrorRecorded() | HoldPlaced() | HoldReleased():
                 pass
             case _:
@@ -180,6 +183,7 @@ class StreamRules:
             raise OutOfOrder(msg)
         self._check_cloud(data.cloud)
         self._check_known(data.victims, "victim")
+        self.deletion_stands |= data.kind is OperationKind.DELETE
         self.taken_over = self.current
         self.current = _operation_id(event)
         self.operations[self.current] = _Operation(data.kind, set(data.victims))
@@ -261,6 +265,7 @@ class StreamRules:
             each.finished = True
         self.current = self.taken_over = None
         self.deleted = self.deleted or as_deleted
+        self.deletion_stands &= not (as_deleted or data.outcome is OperationOutcome.ABANDONED)
 
     def _check_success(self, operation_id: UUID, operation: _Operation) -> None:
         for step in operation.unfinished:

@@ -87,6 +87,11 @@ class Stream:
         return self._events[-1].epoch if self._events else 0
 
     @property
+    def deletion_stands(self) -> bool:
+        """Whether, as far as was read, somebody asked for the cluster's deletion and it has not come to an end."""
+        return self._rules.deletion_stands
+
+    @property
     def _hash(self) -> str:
         return (self._events[-1].hash or FIRST_HASH) if self._events else FIRST_HASH
 

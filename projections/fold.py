@@ -233,6 +233,7 @@ class History:
     hold: HoldPlaced | None = None
     last_hold_placed: int | None = None
     errors: list[str] = attrs.field(factory=list)
+    """What went wrong since the last operation that was no sweep began, and took nothing over."""
 
     @property
     def in_unfinished(self) -> tuple[Operation, ...]:
@@ -305,6 +306,8 @@ class History:
 
     def _start(self, event: Event, data: OperationStarted) -> None:
         assert event.operation is not None
+        if self.unfinished is None and data.kind is not OperationKind.SWEEP:
+            self.errors = []
         operation = Operation(
             id=event.operation,
             asked=data,

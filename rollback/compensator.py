@@ -176,6 +176,8 @@ class _Compensation:
         observation = look(self.journal, self.cloud, self.history, self.progress)
         for _ in range(MOST_ROUNDS):
             self.stream.refresh()
+            if not self.owns:
+                self.journal.refuse_live_owner(self.stream.id, even_own=True)
             self.problems = []
             news = is_news(self.stream.events, self.stream.draft(observation.event))
             if not self.owns and not news and not self._has_work(observation):
@@ -413,10 +415,10 @@ class _Compensation:
             self._open_operation()
         history = self.history
         operation = history.unfinished
-        reason = self.reason or (history.errors[-1] if history.errors else "")
         if operation is not None:
-            ended = outcome(history, operation, now)
-            self._append(OperationFinished(ended, now.cluster_status, reason or "its conductor did not finish it"))
+            sweeps = operation.kind is OperationKind.SWEEP
+            reason = "swept" if sweeps else self._what_went_wrong() or "its conductor did not finish it"
+            self._append(OperationFinished(outcome(history, operation, now), now.cluster_status, reason))
         return self._report(now)
 
     def _incomplete(self, now: Plan) -> Report:
@@ -433,6 +435,10 @@ class _Compensation:
             self._append(ErrorRecorded(ErrorDuring.COMPENSATION, reason))
         return self._report(now)
 
+    def _what_went_wrong(self) -> str:
+        errors = self.history.errors
+        return self.reason or (errors[-1] if errors else "")
+
     def _report(self, now: Plan) -> Report:
         history = self.history
         open_ = history.unfinished is not None or not now.is_settled
@@ -444,7 +450,7 @@ class _Compensation:
             deleted=tuple(self.deleted),
             problems=tuple(self.problems),
             is_open=open_,
-            reason=self.reason or (history.errors[-1] if history.errors else ""),
+            reason=self._what_went_wrong(),
             changed=self.stream.version > self.first_version,
             version=history.version,
         )

@@ -6,9 +6,12 @@ RollbackError
 ├── UnknownCloud           no cloud of this name is configured
 ├── WrongCloud             this is not the cloud, region and project that the stream belongs to
 ├── UnsuitableCloud        the cloud is too old, or its clock is off
+├── NotEmpty               a delete operation left servers
 ├── NotResumable           an operation cannot be carried forward, only rolled back
 └── RecordError            the conductor's own record of a cluster cannot be asked or told
 """
+
+from collections.abc import Sequence
 
 from journal.steps import Refused
 
@@ -35,6 +38,13 @@ class WrongCloud(RollbackError):
 
 class UnsuitableCloud(RollbackError):
     """The cloud cannot be used for this: it is too old, or its clock is off."""
+
+
+class NotEmpty(RollbackError):
+    """The body of a delete operation came to its end, but servers of the cluster are left."""
+
+    def __init__(self, cluster: str, left: Sequence[str]) -> None:
+        super().__init__(f"the delete of {cluster!r} left {', '.join(left)}")
 
 
 class NotResumable(RollbackError):

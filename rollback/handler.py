@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from journal.errors import Fenced, JournalError, OwnerAlive, StoreError
-from journal.events import ClusterStatus, ErrorDuring, ErrorRecorded, OperationKind
+from journal.events import ClusterStatus, ErrorDuring, ErrorRecorded, OperationKind, OperationOutcome, VerdictName
 from journal.journal import Journal
 from journal.recorder import Operation
 from journal.redaction import RedactingFilter
@@ -20,9 +20,12 @@ from journal.steps import reason_of
 from journal.stream import Stream
 from journal.telemetry import fields, span
 from projections.fold import fold
+from rollback.closing import is_left_open
 from rollback.cloud import Cloud
 from rollback.compensator import Report, await_owner, rollback_cluster
+from rollback.errors import NotEmpty
 from rollback.observe import Progress
+from rollback.plan import plan
 from rollback.records import Records
 from rollback.resume import resume
 
@@ -53,10 +56,11 @@ class Handler:
     ) -> Iterator[Operation]:
         """Run an operation, and handle whatever goes wrong in it: the errors of its body end here.
 
-        The body succeeded → the cluster is Active. A user asked for the deletion meanwhile, or the record is gone →
-        end quietly, and leak nothing. Anything else → record the error, compensate by replaying the journal, set the
-        status with the reason. If compensation fails too: Error with both reasons, and the operation stays open for
-        the next attempt. An interrupt gives up the lease and is raised again at once.
+        The body succeeded → the cluster is Active, and servers that were created in vain are swept. A user asked for
+        the deletion meanwhile, or the record is gone → end quietly, and leak nothing. Anything else → record the
+        error, compensate by replaying the journal, set the status with the reason. If compensation fails too: Error
+        with both reasons, and the operation stays open for the next attempt. An interrupt gives up the lease and is
+        raised again at once.
 
         `victims`: the servers that a scale will remove; `request`: what was asked for, without secrets and without
         floats. Raises what `Journal.begin` raises, before the body runs.
@@ -155,17 +159,38 @@ class Handler:
         if self._is_gone(running.cluster):
             self._clean_up(running, None)
             return
+        if running.kind is OperationKind.DELETE:
+            _refuse_rest(running)
         running.succeed()
-        version = running.stream.version
-        _release(running)
+        self._end(running)
+
+    def _end(self, running: Operation) -> None:
+        """Tell the record that the operation succeeded, and sweep what it created beside what it wanted."""
         status = ClusterStatus.DELETED if running.kind is OperationKind.DELETE else ClusterStatus.ACTIVE
-        self.tell(running.cluster, status, "", settled=version)
+        history = fold(running.stream.events)
+        if not is_left_open(history):
+            _release(running)
+            self.tell(running.cluster, status, "", settled=history.version)
+            return
+        self.tell(running.cluster, status, "")
+        try:
+            self._compensate(running, "")
+        except Fenced as fence:
+            _log_quiet_end(running, str(fence))
+        except Exception:
+            LOG.exception("cluster %s: what is left over was not swept; recover will", running.cluster, extra=running.about)
+            _release(running)
 
     def _clean_up(self, running: Operation, error: Exception | None) -> None:
         """Compensate an operation that failed, or whose cluster a user has deleted without asking (`error` is None)."""
         reason = RECORD_IS_GONE if error is None else reason_of(error)
         try:
             running.stream.refresh()
+            if _has_succeeded(running):
+                running.stream.refuse_fenced()
+                LOG.warning("cluster %s: ended before it failed", running.cluster, exc_info=error, extra=running.about)
+                self._end(running)
+                return
             if not _deletion_stands(running.stream) and (error is None or self._is_gone(running.cluster)):
                 running.stream.request_deletion(self.journal.conductor, RECORD_IS_GONE)
                 LOG.info(
@@ -241,6 +266,19 @@ def handled(kind: OperationKind) -> Callable[[Callable[..., object]], Callable[.
 
 def _log_quiet_end(running: Operation, why: str) -> None:
     LOG.info("cluster %s: %s operation ends quietly: %s", running.cluster, running.kind, why, extra=running.about)
+
+
+def _has_succeeded(running: Operation) -> bool:
+    """Whether the operation's end stands in the journal: appended, even if the answer was lost."""
+    return fold(running.stream.events).operations[running.id].outcome is OperationOutcome.SUCCEEDED
+
+
+def _refuse_rest(running: Operation) -> None:
+    """Raise NotEmpty if, as far as the journal knows, not everything is gone that a delete was to delete."""
+    now = plan(fold(running.stream.events))
+    if not now.is_settled or now.cluster_status is not ClusterStatus.DELETED:
+        there = (verdict for verdict in now.verdicts if verdict.verdict not in (VerdictName.GONE, VerdictName.FOREIGN))
+        raise NotEmpty(running.cluster, [str(verdict.server_id or verdict.name) for verdict in there])
 
 
 def _deletion_stands(stream: Stream) -> bool:

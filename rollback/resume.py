@@ -46,10 +46,12 @@ def resume(journal: Journal, cloud: Cloud, cluster: str, *, progress: Progress =
     stream.refresh()
     seen = _look(journal, cloud, stream, progress)
     for _ in range(MOST_ROUNDS):
+        stream.refresh()
+        journal.refuse_live_owner(cluster, even_own=True)
         try:
             return _taken(journal, stream, seen)
         except VersionConflict:
-            stream.refresh()
+            continue
     raise NotResumable(cluster, "others kept appending to the cluster")
 
 

@@ -16,6 +16,16 @@ from servers.postgresql import PostgresqlServer
 from examples.cloud import local_cloud
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in two processes: let one have the cloud and the other the database servers, each started once."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "nova" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("cloud"))
+        elif "new_database" in fixtures or item.path.parent.name in ("faults", "journal"):
+            item.add_marker(pytest.mark.xdist_group("databases"))
+
+
 @pytest.fixture(scope="session")
 def nova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A real keystone, placement and nova on loopback; what it yields is the cloud's `ready.json`."""

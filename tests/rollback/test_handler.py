@@ -2,16 +2,26 @@
 
 import logging
 import queue
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import pytest
 from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
-from journal.errors import OutOfOrder, OwnerAlive
-from journal.events import ClusterStatus, DeletionRequested, HoldPlaced, OperationKind, OperationOutcome, OwnershipTaken
+from journal.errors import AppendOutcomeUnknown, OutOfOrder, OwnerAlive
+from journal.events import (
+    ClusterStatus,
+    DeletionRequested,
+    HoldPlaced,
+    OperationFinished,
+    OperationKind,
+    OperationOutcome,
+    OwnershipTaken,
+)
 from journal.journal import Journal
 from journal.memory import MemoryStore
+from journal.steps import Refused
 from journal.store import Claim
 from journal.threads import SystemThreads
 from projections.fold import History, fold
@@ -209,6 +219,94 @@ def test_others_may_append_under_the_owners_epoch(world: World) -> None:
         world.journal.stream("c-1").append(HoldPlaced("ops", "looking into it"))
         world.add_server(op)
     assert world.last.outcome is OperationOutcome.SUCCEEDED
+
+
+def test_nothing_begins_while_a_users_deletion_stands(world: World) -> None:
+    with world.running() as op:
+        world.add_server(op)
+    world.cloud.fails["list_all"] = [CloudError("HTTP 503")]
+    assert world.handler.delete("c-1", by="user") is None
+    with pytest.raises(OutOfOrder, match="somebody asked for the cluster's deletion.*provjournal rollback c-1"):
+        world.running(OperationKind.SCALE).__enter__()
+    assert world.handler.delete("c-1", by="user") is not None
+    assert world.statuses[-1] == (ClusterStatus.DELETED, "")
+
+
+def test_a_cluster_goes_on_where_its_deletion_was_abandoned(world: World) -> None:
+    with world.running() as op:
+        world.add_server(op)
+    op = world.journal.begin("c-1", OperationKind.DELETE, world.cloud.name)
+    op.append(OperationFinished(OperationOutcome.ABANDONED, ClusterStatus.ACTIVE, "it was a mistake"))
+    with world.running(OperationKind.SCALE) as op:
+        world.add_server(op)
+    assert world.statuses[-1] == (ClusterStatus.ACTIVE, "")
+
+
+def test_a_server_that_a_successful_operation_could_not_use_is_swept_at_once(world: World) -> None:
+    with world.running() as op:
+        with suppress(Refused), op.create_server("worker", "w") as step:
+            step.created(world.cloud.create_server(step))
+            raise Refused("the server went to ERROR")
+        world.add_server(op)
+    assert set(world.cloud.servers) == {"vm-2"}
+    assert world.statuses[-1] == (ClusterStatus.ACTIVE, "")
+    head = world.journal.store.head("c-1")
+    assert head is not None
+    assert head.is_settled
+    assert head.owner is None
+    assert [str(op.kind) for op in world.history.operations.values()] == ["create", "sweep"]
+
+
+def test_a_sweep_that_fails_leaves_the_cluster_active_and_is_left_to_the_next(world: World) -> None:
+    with world.running() as op, suppress(Refused), op.create_server("worker", "w") as step:
+        step.created(world.cloud.create_server(step))
+        world.cloud.fails["list_all"] = [CloudError("HTTP 503")]
+        raise Refused("the server went to ERROR")
+    assert world.statuses == [(ClusterStatus.ACTIVE, "")]
+    head = world.journal.store.head("c-1")
+    assert head is not None
+    assert (head.is_settled, head.owner) == (False, None)
+    world.handler.compensate("c-1")
+    assert world.cloud.servers == {}
+
+
+def test_what_the_body_of_a_delete_leaves_is_deleted_all_the_same(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with world.running() as op:
+        world.add_server(op)
+    with caplog.at_level(logging.ERROR), world.running(OperationKind.DELETE):
+        pass
+    assert world.cloud.servers == {}
+    assert world.statuses[-1] == (ClusterStatus.DELETED, "NotEmpty: the delete of 'c-1' left vm-1")
+    assert world.last.outcome is OperationOutcome.SUCCEEDED
+
+
+def test_an_end_that_was_recorded_although_its_answer_was_lost_is_told_as_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.running() as op:
+        world.add_server(op)
+        append = world.journal.store.append
+
+        def lose_answer(*args: Any, **kwargs: Any) -> Any:
+            append(*args, **kwargs)
+            monkeypatch.setattr(world.journal.store, "append", append)
+            raise AppendOutcomeUnknown("c-1", 5, "The connection was lost.")
+
+        monkeypatch.setattr(world.journal.store, "append", lose_answer)
+    assert world.statuses == [(ClusterStatus.ACTIVE, "")]
+    assert set(world.cloud.servers) == {"vm-1"}
+
+
+def test_why_an_earlier_operation_failed_is_not_why_this_one_did(world: World) -> None:
+    with world.running() as op:
+        world.add_server(op)
+    with world.running(OperationKind.SCALE):
+        raise RuntimeError("the first time")
+    world.journal.begin("c-1", OperationKind.SCALE, world.cloud.name)
+    world.clock.sleep(300)
+    report = world.handler.compensate("c-1")
+    assert report.reason == ""
+    assert world.last.reason == "its conductor did not finish it"
 
 
 def test_a_stale_owner_is_refused_before_it_acts(world: World) -> None:

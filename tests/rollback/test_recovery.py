@@ -7,7 +7,7 @@ import attrs
 import pytest
 from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
-from journal.events import ClusterStatus, OperationKind
+from journal.events import ClusterStatus, OperationKind, Word
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.store import EventStore
@@ -115,6 +115,24 @@ def test_what_a_living_conductor_is_at_work_on_is_left_to_it(world: World) -> No
     world.die_creating("c-1")
     assert world.recover() == {}
     assert len(world.cloud.servers) == 1
+
+
+def test_an_operation_of_this_very_conductor_that_began_meanwhile_is_left_alone(world: World) -> None:
+    unneeded = world.create("c-1")
+    journal = world.handler("a").journal
+    journal.resolve("c-1", unneeded, Word.UNNEEDED, by="ops", reason="too many")
+    running: list[Any] = []
+    list_all = world.cloud.list_all
+
+    def begin_meanwhile() -> Any:
+        if not running:
+            running.append(journal.begin("c-1", OperationKind.SCALE, world.cloud.name))
+        return list_all()
+
+    world.cloud.list_all = begin_meanwhile  # type: ignore[method-assign]
+    assert world.recover("a") == {}
+    running[0].stream.refuse_fenced()
+    assert set(world.cloud.servers) == {unneeded}
 
 
 def test_one_cluster_that_cannot_be_recovered_does_not_stop_the_others(dead: World) -> None:

@@ -18,6 +18,7 @@ from journal.steps import Step
 from projections.fold import History, fold
 from rollback import Handler, NoRecord, rollback_cluster
 from rollback.errors import NotResumable
+from rollback.resume import resume
 
 GROUPS = {"master": ["m0"], "worker": ["w0", "w1"]}
 
@@ -248,3 +249,34 @@ def test_a_resumed_operation_that_fails_is_compensated_like_any_other(world: Wor
     assert world.names == []
     assert world.history.last_end is not None
     assert world.history.last_end.outcome is OperationOutcome.ROLLED_BACK
+
+
+def test_two_that_resume_at_once_are_not_both_at_work_even_under_one_name(world: World) -> None:
+    op = world.handler("a").journal.begin("c-1", OperationKind.CREATE, world.cloud.name)
+    world.cloud.land(op.create_server("worker", "w0", key="w0").__enter__())
+    world.clock.sleep(300)
+    winner: list[Operation] = []
+    list_all = world.cloud.list_all
+
+    def resume_meanwhile() -> Any:
+        world.cloud.list_all = list_all  # type: ignore[method-assign]
+        winner.append(resume(world.handler("b").journal, world.cloud, "c-1"))
+        return list_all()
+
+    world.cloud.list_all = resume_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(OwnerAlive), world.handler("b").resume("c-1"):
+        pytest.fail("two are at work")
+    winner[0].stream.refuse_fenced()
+
+
+def test_a_second_server_of_a_resumed_create_is_swept_once_the_operation_succeeded(world: World) -> None:
+    op = world.handler("a").journal.begin("c-1", OperationKind.CREATE, world.cloud.name, request={"groups": {"worker": ["w0"]}})
+    step = op.create_server("worker", "w0", key="w0").__enter__()
+    world.cloud.land(step)
+    world.clock.sleep(2)
+    world.cloud.land(step)
+    world.clock.sleep(300)
+    world.resume()
+    assert set(world.cloud.servers) == {"vm-1"}
+    assert world.history.last_end is not None
+    assert world.history.last_end.cluster_status is ClusterStatus.ACTIVE
