@@ -12,6 +12,7 @@ the handler's, at the very top, and it does so by replaying the journal.
 import argparse
 import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,11 @@ from typing import Any
 from examples.plugin import Plugin
 from examples.records import Record
 from journal import Journal, Operation, Settings, Step
+from journal.errors import JournalError
 from journal.events import OperationKind
+from journal.redaction import redacted_text
 from rollback import Handler, OpenStackCloud
+from rollback.errors import RollbackError
 
 ACTIONS = ("decommission", "configure", "start")
 
@@ -97,7 +101,16 @@ class Conductor:
 
 
 def main() -> None:
-    """Run one operation."""
+    """Run one operation, and say in one line what was wrong with what was asked for."""
+    try:
+        _run(_parser())
+    except (JournalError, RollbackError) as error:
+        sys.exit(f"conductor: {redacted_text(str(error))}")
+    except KeyboardInterrupt:
+        sys.exit("conductor: interrupted; `resume` carries it on, or `provjournal recover` cleans it up")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="create, scale, resume and delete clusters of VMs")
     parser.add_argument("operation", choices=["create", "scale", "resume", "delete"])
     parser.add_argument("cluster")
@@ -114,6 +127,10 @@ def main() -> None:
     parser.add_argument("--lease-seconds", type=float, default=Settings().lease_seconds)
     parser.add_argument("--api-timeout-seconds", type=float, default=Settings().api_timeout_seconds)
     parser.add_argument("--settle-seconds", type=float, default=Settings().settle_seconds)
+    return parser
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
     args = parser.parse_args()
     if args.operation != "delete" and not (args.image and args.flavor):
         parser.error("say of which --image and --flavor the VMs are to be")
@@ -131,7 +148,8 @@ def main() -> None:
         server = {"image_id": args.image, "flavor_id": args.flavor, "networks": networks}
         conductor = Conductor(handler, cloud, plugin, at_once=args.at_once, **server)
         record = Record(args.records, args.cluster)
-        record.set_status(f"{args.operation} is running")
+        if args.operation == "create" and not record.exists():
+            record.set_status("Creating")
         match args.operation:
             case "create":
                 conductor.create(args.cluster, dict(args.nodes or [("worker", 3)]))
@@ -146,6 +164,9 @@ def main() -> None:
 
 def _node_group(text: str) -> tuple[str, int]:
     group, _, count = text.partition("=")
+    if not group or not count.isdecimal():
+        msg = f"{text!r} is not GROUP=COUNT, such as worker=3"
+        raise argparse.ArgumentTypeError(msg)
     return group, int(count)
 
 

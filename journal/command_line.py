@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from journal.errors import AppendOutcomeUnknown, AppendRefused, JournalError
 from journal.journal import Journal
 from journal.redaction import redacted_text
+from journal.steps import reason_of
 
 OK: Final = 0
 PROBLEM: Final = 1
@@ -42,6 +43,15 @@ class CommandError(Exception):
     def __init__(self, message: str, code: int = UNREADABLE) -> None:
         super().__init__(message)
         self.code = code
+
+
+class OneLine(logging.Formatter):
+    """Shows a record that has an error in one line; `--debug` and `--log-file` show where the error was raised."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return what is shown."""
+        error = record.exc_info[1] if record.exc_info else None
+        return super().format(record) if error is None else f"{record.getMessage()}: {reason_of(error)}"
 
 
 class Application(App):
@@ -64,6 +74,9 @@ class Application(App):
     def configure_logging(self) -> None:
         """Keep libraries quiet unless the user wants to hear them."""
         super().configure_logging()
+        if not self.options.debug:
+            console = logging.getLogger().handlers[-1]
+            console.setFormatter(OneLine(self.CONSOLE_MESSAGE_FORMAT))
         TOLD.quiet = self.options.verbose_level < self.DEFAULT_VERBOSE_LEVEL
         if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
             for library in ("alembic", "keystoneauth", "openstack", "stevedore"):

@@ -192,6 +192,9 @@ class Stream:
             )
         except BaseException as error:
             self._restart_rules()
+            if isinstance(error, OutOfOrder):
+                msg = f"Cluster {self.id!r}: {error}"
+                raise OutOfOrder(msg) from error
             if isinstance(error, Fenced) and epoch == expected_epoch:
                 count(Count.FENCED_APPENDS)
             raise

@@ -111,10 +111,21 @@ def _treated(handler: Handler, cluster: str, treat: Callable[[Handler, History],
 
 def _recover_one(handler: Handler, history: History) -> Recovery | None:
     if is_left_open(history):
-        return Recovery.of_report(handler.compensate(history.stream))
-    last = history.last_end
-    handler.tell(history.stream, plan(history).cluster_status, "" if last is None else last.reason, settled=history.version)
-    return None
+        recovery = Recovery.of_report(handler.compensate(history.stream))
+        return _untold(recovery) if recovery.complete and _waits_to_be_told(handler, history.stream) else recovery
+    last, now = history.last_end, plan(history)
+    handler.tell(history.stream, now.cluster_status, "" if last is None else last.reason, settled=history.version)
+    return _untold(Recovery.of_plan(now)) if _waits_to_be_told(handler, history.stream) else None
+
+
+def _waits_to_be_told(handler: Handler, cluster: str) -> bool:
+    """Whether the record of a cluster could not be told what became of it."""
+    head = handler.journal.store.head(cluster)
+    return handler.records is not None and head is not None and not head.is_settled and not head.owner_alive
+
+
+def _untold(recovery: Recovery) -> Recovery:
+    return attrs.evolve(recovery, problems=(*recovery.problems, "its record could not be told"), complete=False)
 
 
 def _foresee_one(handler: Handler, history: History) -> Recovery | None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import os
 import re
 import sqlite3
@@ -168,6 +169,16 @@ def test_the_plan_document_has_the_shape_of_plan_made(run: Run) -> None:
     assert set(document) == {"stream", "operation", "version", "verdicts", "cluster_status"}
     assert set(document["verdicts"][0]) == {"server_id", "step", "name", "verdict", "action", "because", "evidence"}
     assert (document["version"], document["cluster_status"]) == (19, "Active")
+
+
+def test_what_is_logged_with_an_error_is_one_line(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    run("--journal", "sqlite:///none.db", "journal", "stats")
+    try:
+        raise RuntimeError("the server said password=hunter2")
+    except RuntimeError:
+        logging.getLogger("rollback").exception("its record cannot be asked")
+    shown = "its record cannot be asked: RuntimeError: the server said password=[redacted]\n"
+    assert capfd.readouterr().err == shown
 
 
 def test_an_empty_file_is_an_empty_journal(run: Run, tmp_path: Path) -> None:

@@ -150,15 +150,25 @@ def test_a_record_that_could_not_be_told_is_told_by_the_next_recovery(world: Wor
     world.records.failing.add("c-1")
     world.create("c-1")
     assert world.records.told == {}
-    world.recover()
+    untold = world.recover()["c-1"]
+    assert (untold.complete, untold.problems) == (False, ("its record could not be told",))
     assert world.records.told == {}
     world.records.failing.clear()
     calls = list(world.cloud.calls)
     world.recover()
     assert world.records.told == {"c-1": [(ClusterStatus.ACTIVE, "")]}
     assert world.cloud.calls == calls, "nobody has to look at the cloud for that"
-    world.recover()
+    assert world.recover() == {}
     assert len(world.records.told["c-1"]) == 1
+
+
+def test_a_recovery_whose_record_could_not_be_told_is_not_complete(dead: World) -> None:
+    dead.records.failing.add("c-1")
+    recovered = dead.recover()
+    assert (recovered["c-1"].complete, recovered["c-1"].deleted) == (False, 1)
+    assert recovered["c-1"].problems == ("its record could not be told",)
+    assert recovered["c-2"].complete
+    assert dead.recover()["c-1"].deleted == 0
 
 
 def test_a_recovery_without_records_leaves_the_telling_to_one_that_has_them(dead: World) -> None:
