@@ -55,7 +55,13 @@ class Step:
         return fields(self.cluster, self.operation, self.id)
 
     def created(self, server_id: str) -> None:
-        """Say which server the step created, as soon as the cloud has said it."""
+        """Say which server the step created, as soon as the cloud has said it.
+
+        Raises ValueError if the step has created another one: a step is one server, that its marks are found by.
+        """
+        if self.server_id not in (None, server_id):
+            msg = f"the step {self.name!r} created {self.server_id}; {server_id} needs a step of its own"
+            raise ValueError(msg)
         self.server_id = server_id
 
 

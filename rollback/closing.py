@@ -88,6 +88,15 @@ def outcome(history: History, operation: Operation, now: Plan) -> OperationOutco
     return OperationOutcome.FAILED if kept else OperationOutcome.ROLLED_BACK
 
 
+def reason_of_end(history: History, operation: Operation) -> str:
+    """Return why a compensated operation ends, as far as the journal knows."""
+    if operation.kind is OperationKind.SWEEP and history.deletion_asked is None:
+        return "what nobody asked for was deleted"
+    if history.errors:
+        return history.errors[-1]
+    return "its conductor did not finish it" if history.deletion_asked is None else "the cluster's deletion was asked for"
+
+
 def _last_delete_failed(history: History, server_id: str) -> bool:
     """Whether the last delete of a server to have a completion failed: its operation cannot end as succeeded then."""
     ended = (step for step in history.servers[server_id].deletes if step.completed is not None)

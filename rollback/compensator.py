@@ -35,7 +35,7 @@ from journal.stream import Stream
 from journal.telemetry import Count, count, fields, span
 from projections.fold import History, fold
 from projections.verdicts import Verdict
-from rollback.closing import deletion_is_open, end_of_delete, outcome, settled_steps
+from rollback.closing import deletion_is_open, end_of_delete, outcome, reason_of_end, settled_steps
 from rollback.cloud import Cloud, DeleteAnswer
 from rollback.deletable import lost_history, objection
 from rollback.errors import CloudError, CloudRefused
@@ -416,8 +416,7 @@ class _Compensation:
         history = self.history
         operation = history.unfinished
         if operation is not None:
-            sweeps = operation.kind is OperationKind.SWEEP
-            reason = "swept" if sweeps else self._what_went_wrong() or "its conductor did not finish it"
+            reason = self.reason or reason_of_end(history, operation)
             self._append(OperationFinished(outcome(history, operation, now), now.cluster_status, reason))
         return self._report(now)
 
@@ -436,8 +435,7 @@ class _Compensation:
         return self._report(now)
 
     def _what_went_wrong(self) -> str:
-        errors = self.history.errors
-        return self.reason or (errors[-1] if errors else "")
+        return self.reason or next(reversed(self.history.errors), "")
 
     def _report(self, now: Plan) -> Report:
         history = self.history

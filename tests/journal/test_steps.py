@@ -116,6 +116,16 @@ def test_the_intents_of_steps_that_start_together_go_into_one_append(threaded: O
     assert store.appends - before <= 51
 
 
+def test_a_step_creates_one_server(op: Operation, store: CountingStore) -> None:
+    def twice(step: Step) -> None:
+        step.created("vm-1")
+        step.created("vm-1")
+        with pytest.raises(ValueError, match="the step 'w0' created vm-1; vm-2 needs a step of its own"):
+            step.created("vm-2")
+
+    assert creates(op, 1)[0].run(twice).server_id == "vm-1"
+
+
 def test_a_body_sees_its_intent_committed(op: Operation, store: CountingStore) -> None:
     def body(step: Step) -> None:
         assert step.id in {unfinished.step for unfinished in store.unfinished_steps()}

@@ -453,6 +453,14 @@ def test_a_users_deletion_of_a_quiet_cluster_is_carried_out_by_a_delete(world: W
     assert world.cloud.servers == {}
 
 
+def test_an_operation_that_a_deletion_ended_says_so(world: World) -> None:
+    world.journal.begin("c-1", OperationKind.CREATE, world.cloud.name)
+    world.journal.request_deletion("c-1", by="user")
+    world.rollback()
+    assert [str(op.outcome) for op in world.history.operations.values()] == ["cancelled"]
+    assert [op.reason for op in world.history.operations.values()] == ["the cluster's deletion was asked for"]
+
+
 def test_a_word_to_keep_a_server_stands_against_the_deletion(world: World) -> None:
     world.active()
     world.journal.resolve(CLUSTER, "vm-1", Word.IN_SERVICE, by="ops", reason="the only copy")
