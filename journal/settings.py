@@ -19,6 +19,8 @@ class Settings:
     """How often the cloud is asked while something is waited for."""
     delete_timeout_seconds: float = 300.0
     """How long a delete may take until it is reported as stuck."""
+    deletes_at_once: int = 10
+    """How many servers a compensation deletes at the same time; a hold stops those that have not been asked for."""
     delete_attempts: int = 3
     """How often a server is deleted in one compensation before it is reported as not deleted."""
 

@@ -6,19 +6,15 @@ It can be killed at any point and run again, from any machine: all it knows stan
 before it acts.
 """
 
-from collections import Counter
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import attrs
 
 from journal.errors import OwnerAlive, VersionConflict
 from journal.events import (
     ClusterStatus,
-    Completion,
-    Data,
-    DeleteServer,
     ErrorDuring,
     ErrorRecorded,
     HoldPlaced,
@@ -27,23 +23,23 @@ from journal.events import (
     OperationOutcome,
     OperationStarted,
     PlanAction,
-    Stage,
-    StepOutcome,
 )
 from journal.journal import Journal
 from journal.stream import Stream
 from journal.telemetry import Count, count, fields, span
 from projections.fold import History, fold
 from projections.verdicts import Verdict
-from rollback.closing import deletion_is_open, end_of_delete, outcome, reason_of_end, settled_steps
-from rollback.cloud import Cloud, DeleteAnswer
+from rollback.closing import deletion_is_open, outcome, reason_of_end, settled_steps
+from rollback.cloud import Cloud
 from rollback.deletable import lost_history, objection
-from rollback.errors import CloudError, CloudRefused
-from rollback.observe import Observation, Progress, is_news, look
+from rollback.deleting import Deleting
+from rollback.errors import CloudError
+from rollback.ledger import Ledger
+from rollback.marked import Marked
+from rollback.observe import Observation, is_news, look
 from rollback.plan import Plan, plan
+from rollback.progress import Progress
 
-MARKS_HOLD_FOR: Final = timedelta(minutes=1)
-"""How old the listing may be from which a server's marks are believed."""
 MOST_ROUNDS: Final = 20
 """How often a plan is made anew in one compensation because others appended meanwhile."""
 
@@ -153,34 +149,29 @@ class _Compensation:
         self.owns = owns
         self.reason = reason
         self.first_version = stream.version
-        self.deleted: list[str] = []
+        self.ledger = Ledger(journal, stream)
+        self.deleting = Deleting(journal, cloud, self.ledger, progress)
         self.problems: list[str] = []
-        self.attempts: Counter[str] = Counter()
-        self.given_up: dict[str, str] = {}
         self.planned: Plan | None = None
-        self.decided_at = stream.version
-        """The version that the present plan rests on, and what this run has appended to it."""
-        self._history = History()
 
     @property
     def history(self) -> History:
         """What the stream amounts to, as read so far."""
-        for event in self.stream.since(self._history.version):
-            self._history.apply(event)
-        return self._history
+        return self.ledger.history
 
     # ---- the run
 
     def run(self) -> Report:
         """Look, take the stream over if there is something to do, carry the plan out, end the operation."""
         observation = look(self.journal, self.cloud, self.history, self.progress)
+        marked = Marked(self.journal, self.cloud, observation)
         for _ in range(MOST_ROUNDS):
             self.stream.refresh()
             if not self.owns:
                 self.journal.refuse_live_owner(self.stream.id, even_own=True)
             self.problems = []
             news = is_news(self.stream.events, self.stream.draft(observation.event))
-            if not self.owns and not news and not self._has_work(observation):
+            if not self.owns and not news and not self._has_work(observation, marked):
                 return self._report(plan(self.history))
             try:
                 self._record(observation, news=news)
@@ -188,12 +179,12 @@ class _Compensation:
                 continue
             count(Count.COMPENSATIONS)
             try:
-                return self._settle(observation)
+                return self._settle(observation, marked)
             finally:
-                self.journal.store.release(self.stream.id, self.journal.conductor, epoch=self.stream.epoch)
+                self.ledger.release()
         return self._outrun()
 
-    def _has_work(self, observation: Observation) -> bool:
+    def _has_work(self, observation: Observation, marked: Marked) -> bool:
         """Whether there is anything to do or to record. If not, `problems` says why something is left all the same."""
         history = self.history
         if lost_history(history, self.journal.id, observation.found) is not None:
@@ -205,7 +196,7 @@ class _Compensation:
         now = plan(history)
         if now.is_settled:
             return history.unfinished is not None or deletion_is_open(history, now)
-        self.problems = self._obstacles(now, observation)
+        self.problems = self._obstacles(now, marked)
         if len(self.problems) < len(now.having(PlanAction.DELETE, PlanAction.FIND)):
             return True
         is_told = history.unfinished is None or "; ".join(self.problems) in history.errors[-1:]
@@ -230,13 +221,13 @@ class _Compensation:
     def _hold_if_history_is_lost(self, observation: Observation) -> None:
         reason = lost_history(self.history, self.journal.id, observation.found)
         if reason is not None:
-            self._append(HoldPlaced(self.journal.conductor, reason))
+            self.ledger.append(HoldPlaced(self.journal.conductor, reason))
 
-    def _settle(self, observation: Observation) -> Report:
+    def _settle(self, observation: Observation, marked: Marked) -> Report:
         """Carry the plan out, and make it anew whenever others appended meanwhile, until nothing is left or nothing helps."""
         for _ in range(MOST_ROUNDS):
             try:
-                done = self._round(observation)
+                done = self._round(observation, marked)
             except VersionConflict:
                 self.stream.refresh()
                 self.progress("somebody appended meanwhile: planning again")
@@ -249,10 +240,10 @@ class _Compensation:
         self.problems.append("others kept appending to the cluster")
         return self._report(plan(self.history))
 
-    def _round(self, observation: Observation) -> Report | None:
+    def _round(self, observation: Observation, marked: Marked) -> Report | None:
         """Do one round: a report once it is over, None if there is more to do."""
         self.problems = []
-        self.decided_at = self.history.version
+        self.ledger.decided_at = self.history.version
         self._hold_if_history_is_lost(observation)
         self._close_doubts()
         history = self.history
@@ -263,27 +254,21 @@ class _Compensation:
             return self._report(now)
         if now.is_settled:
             return self._finish(now)
-        if self._delete_all(now, observation):
+        if self._delete_all(now, marked):
             return None
         self.problems += _doubts(now)
         return self._incomplete(now)
 
     # ---- recording
 
-    def _append(self, *data: Data, operation: UUID | None = None) -> None:
-        """Append right after what the plan rests on: whatever others appended meanwhile makes it stale."""
-        owner = operation or (self.history.unfinished.id if self.history.unfinished else None)
-        stored = self.stream.append(*data, operation=owner, claim=self.journal.claim, after=self.decided_at)
-        self.decided_at = stored[-1].version
-
     def _record_plan(self, history: History, now: Plan) -> None:
         if now.differs_from(history.last_plan):
-            self._append(now.as_event())
+            self.ledger.append(now.as_event())
 
     def _close_doubts(self) -> None:
         """Complete what the observations have settled: creates found or proved absent, deletes of servers that are gone."""
         for step, completion in settled_steps(self.history):
-            self._append(completion, operation=step.operation.id)
+            self.ledger.append(completion, operation=step.operation.id)
 
     def _open_operation(self) -> None:
         """Open an operation for the deletes, if none is open."""
@@ -293,120 +278,55 @@ class _Compensation:
         kind = OperationKind.SWEEP if history.deletion_asked is None else OperationKind.DELETE
         assert history.cloud is not None, "a server to delete was listed in a cloud"
         started = OperationStarted(kind, self.journal.conductor, history.cloud, (), {})
-        self._append(started, operation=uuid4())
+        self.ledger.append(started, operation=uuid4())
 
     # ---- deleting
 
-    def _delete_all(self, now: Plan, observation: Observation) -> bool:
+    def _delete_all(self, now: Plan, marked: Marked) -> bool:
         """Delete what the plan says. Return whether something changed, so that planning again may help."""
-        sent: dict[str, UUID] = {}
+        due, at_once = now.having(PlanAction.DELETE), self.journal.settings.deletes_at_once
         changed = False
         try:
-            for verdict in now.having(PlanAction.DELETE):
-                assert verdict.server_id is not None, "only a server can be deleted"
-                obstacle = self._obstacle(verdict, observation)
-                if obstacle is not None:
-                    self.problems.append(f"server {verdict.server_id}: {obstacle}")
-                    continue
-                self._open_operation()
-                step = self._send_delete(verdict.server_id)
-                changed = True
-                if step is not None:
-                    sent[verdict.server_id] = step
+            for first in range(0, len(due), at_once):
+                changed |= self._send(due[first : first + at_once], marked)
         except Exception:
-            self._await_gone(sent)
+            self.deleting.await_gone()
             raise
-        self._await_gone(sent)
+        self.deleting.await_gone()
         return changed
 
-    def _obstacles(self, now: Plan, observation: Observation) -> list[str]:
+    def _send(self, due: Sequence[Verdict], marked: Marked) -> bool:
+        """Ask for some deletes at the same time, unless something speaks against them. Return whether any was asked for."""
+        free: list[str] = []
+        for verdict in due:
+            obstacle = self._obstacle(verdict, marked)
+            if obstacle is None:
+                free.append(_server_of(verdict))
+            else:
+                self.problems.append(f"server {verdict.server_id}: {obstacle}")
+        if free:
+            self._open_operation()
+            self.deleting.send(free)
+        return bool(free)
+
+    def _obstacles(self, now: Plan, marked: Marked) -> list[str]:
         """Return why what is left to do cannot be done, for each delete and each search that cannot."""
-        obstacles = ((verdict, self._obstacle(verdict, observation)) for verdict in now.having(PlanAction.DELETE))
+        obstacles = ((verdict, self._obstacle(verdict, marked)) for verdict in now.having(PlanAction.DELETE))
         return [f"server {verdict.server_id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + _doubts(now)
 
-    def _obstacle(self, verdict: Verdict, observation: Observation) -> str | None:
+    def _obstacle(self, verdict: Verdict, marked: Marked) -> str | None:
         """Return why a server cannot be deleted now, or None if it can."""
-        assert verdict.server_id is not None
-        if verdict.server_id in self.given_up:
-            return self.given_up[verdict.server_id]
-        fresh = self.journal.clock.now() - observation.event.began_at < MARKS_HOLD_FOR
-        found = observation.found.get(verdict.server_id) if fresh else None
-        if found is None:
-            try:
-                found = self.cloud.get(verdict.server_id)
-            except CloudError as error:
-                self.progress(f"the marks of {verdict.server_id} cannot be read: {error}")
-                return "its marks cannot be read"
+        server_id = _server_of(verdict)
+        if server_id in self.deleting.given_up:
+            return self.deleting.given_up[server_id]
+        try:
+            found = marked.read(server_id)
+        except CloudError as error:
+            self.progress(f"the marks of {server_id} cannot be read: {error}")
+            return "its marks cannot be read"
         if found is None:
             return None
         return objection(self.history, self.journal.id, found, word_stands=verdict.is_operators_word)
-
-    def _send_delete(self, server_id: str) -> UUID | None:
-        """Journal a delete and send it. Return its step if there is something to wait for."""
-        settings, step = self.journal.settings, uuid4()
-        deadline = self.journal.clock.now() + timedelta(seconds=settings.api_timeout_seconds)
-        self._append(DeleteServer(step, Stage.ROLLBACK, deadline, server_id))
-        self.attempts[server_id] += 1
-        if self.attempts[server_id] >= settings.delete_attempts:
-            self.given_up[server_id] = f"not deleted in {self.attempts[server_id]} attempts"
-        self.progress(f"deleting {server_id}")
-        try:
-            answer = self.cloud.delete(server_id)
-        except CloudRefused as error:
-            self._complete(step, StepOutcome.FAILED, f"the cloud refused: {error}")
-            return None
-        except CloudError as error:
-            self.progress(f"the outcome of deleting {server_id} is unknown: {error}")
-            return step
-        if answer is DeleteAnswer.ABSENT:
-            self._complete(step, StepOutcome.ABSENT, "the server was not there")
-            self._note_deleted(server_id)
-            return None
-        return step
-
-    def _await_gone(self, sent: dict[str, UUID]) -> None:
-        """Wait until the servers are gone, and complete their deletes as what they came to."""
-        settings, clock = self.journal.settings, self.journal.clock
-        until = clock.now() + timedelta(seconds=settings.delete_timeout_seconds)
-        pending = dict(sent)
-        while pending:
-            for server_id, step in list(pending.items()):
-                ended = self._ended(server_id)
-                if ended is None:
-                    continue
-                outcome, reason = ended
-                self._complete(step, outcome, reason)
-                del pending[server_id]
-                if outcome is not StepOutcome.FAILED:
-                    self._note_deleted(server_id)
-                    self.progress(f"{server_id} is gone")
-            if pending and clock.now() >= until:
-                late = f"still there {settings.delete_timeout_seconds:g} s after its delete"
-                self.given_up |= dict.fromkeys(pending, late)
-                return
-            if pending:
-                self.journal.store.renew(self.stream.id, self.journal.claim, epoch=self.stream.epoch)
-                clock.sleep(settings.poll_seconds)
-
-    def _note_deleted(self, server_id: str) -> None:
-        self.deleted.append(server_id)
-        count(Count.DELETIONS)
-
-    def _ended(self, server_id: str) -> tuple[StepOutcome, str | None] | None:
-        """Return how a delete ended, or None while it has not."""
-        try:
-            server = self.cloud.get(server_id)
-        except CloudError:
-            return None
-        return end_of_delete(server)
-
-    def _complete(self, step: UUID, outcome: StepOutcome, reason: str | None = None) -> None:
-        """Complete a delete of this run: a fact, whatever others appended meanwhile."""
-        operation = self.history.steps[step].operation.id
-        completion = Completion(step, outcome, reason=reason)
-        stored = self.stream.append_next(completion, operation=operation, claim=self.journal.claim)
-        if stored[0].version == self.decided_at + 1:
-            self.decided_at = stored[-1].version
 
     # ---- ending
 
@@ -417,7 +337,7 @@ class _Compensation:
         operation = history.unfinished
         if operation is not None:
             reason = self.reason or reason_of_end(history, operation)
-            self._append(OperationFinished(outcome(history, operation, now), now.cluster_status, reason))
+            self.ledger.append(OperationFinished(outcome(history, operation, now), now.cluster_status, reason))
         return self._report(now)
 
     def _incomplete(self, now: Plan) -> Report:
@@ -429,9 +349,9 @@ class _Compensation:
         reason, history = "; ".join(self.problems), self.history
         operation = history.unfinished
         if operation is not None and operation.kind is OperationKind.SWEEP and history.deletion_asked is None:
-            self._append(OperationFinished(OperationOutcome.FAILED, now.cluster_status, reason))
+            self.ledger.append(OperationFinished(OperationOutcome.FAILED, now.cluster_status, reason))
         elif operation is not None:
-            self._append(ErrorRecorded(ErrorDuring.COMPENSATION, reason))
+            self.ledger.append(ErrorRecorded(ErrorDuring.COMPENSATION, reason))
         return self._report(now)
 
     def _what_went_wrong(self) -> str:
@@ -445,13 +365,18 @@ class _Compensation:
             planned=self.planned or now,
             plan=now,
             cluster_status=ClusterStatus.ERROR if open_ else now.cluster_status,
-            deleted=tuple(self.deleted),
+            deleted=tuple(self.deleting.deleted),
             problems=tuple(self.problems),
             is_open=open_,
             reason=self._what_went_wrong(),
             changed=self.stream.version > self.first_version,
             version=history.version,
         )
+
+
+def _server_of(verdict: Verdict) -> str:
+    assert verdict.server_id is not None, "only a server can be deleted"
+    return verdict.server_id
 
 
 def _doubts(now: Plan) -> list[str]:

@@ -24,8 +24,8 @@ from rollback.closing import is_left_open
 from rollback.cloud import Cloud
 from rollback.compensator import Report, await_owner, rollback_cluster
 from rollback.errors import NotEmpty
-from rollback.observe import Progress
 from rollback.plan import plan
+from rollback.progress import Progress
 from rollback.records import Records
 from rollback.resume import resume
 

@@ -6,7 +6,7 @@ one listing of everything without a server of unknown status, and a look by id f
 and was not listed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -22,13 +22,12 @@ from projections.presence import knowledge, presence
 from rollback.closing import latest_doubt
 from rollback.cloud import Cloud, FoundServer
 from rollback.errors import UnsuitableCloud, WrongCloud
+from rollback.progress import Progress
 
 UNKNOWN: Final = "UNKNOWN"
 """Nova's status of a server whose cell is down."""
 LARGEST_SKEW: Final = timedelta(seconds=30)
 """How far apart the clocks of conductor, database and cloud may be."""
-
-Progress = Callable[[str], None]
 
 
 @attrs.frozen

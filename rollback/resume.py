@@ -23,7 +23,8 @@ from projections.origin import origins
 from projections.verdicts import verdicts
 from rollback.cloud import Cloud
 from rollback.errors import NotResumable
-from rollback.observe import Observation, Progress, is_news, look
+from rollback.observe import Observation, is_news, look
+from rollback.progress import Progress
 
 INTERRUPTED: Final = "interrupted: its conductor did not say how it ended"
 """The reason with which a step that another process began is completed, so that it can be run again."""

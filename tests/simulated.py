@@ -110,7 +110,8 @@ class SimulatedServer:
 class SimulatedCloud:
     """A cloud in memory.
 
-    `fails` are errors that the next calls raise, by method; `lands_late` lets a create's server appear after seconds.
+    `fails` are errors that the next calls raise, by method (None: that call works).
+    `lands_late` lets a create's server appear after seconds.
     """
 
     def __init__(self, clock: SimulatedClock, name: str = CLOUD) -> None:
@@ -118,7 +119,7 @@ class SimulatedCloud:
         self.name = name
         self.servers: dict[str, SimulatedServer] = {}
         self.calls: list[tuple[str, str]] = []
-        self.fails: dict[str, list[Exception]] = {}
+        self.fails: dict[str, list[Exception | None]] = {}
         self.hidden: set[str] = set()
         """Servers that listings leave out, as Nova does between two pages; asking for the id shows them."""
         self.delete_seconds = 0.0
@@ -217,8 +218,9 @@ class SimulatedCloud:
     def _call(self, method: str, about: str) -> None:
         self.calls.append((method, about))
         errors = self.fails.get(method)
-        if errors:
-            raise errors.pop(0)
+        error = errors.pop(0) if errors else None
+        if error is not None:
+            raise error
 
 
 REFUSED = Refused("quota exceeded")

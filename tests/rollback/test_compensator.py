@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import attrs
 import pytest
-from simulated import SimulatedClock, SimulatedCloud
+from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.errors import DamagedStream, JournalRegressed, OutOfOrder, OwnerAlive
 from journal.events import (
@@ -48,7 +48,7 @@ class World:
 
     def __attrs_post_init__(self) -> None:
         self.cloud = SimulatedCloud(self.clock)
-        self.journal = Journal(MemoryStore(self.clock.now), conductor="a", clock=self.clock)
+        self.journal = Journal(MemoryStore(self.clock.now), conductor="a", clock=self.clock, threads=SimulatedThreads())
 
     @property
     def history(self) -> History:
@@ -635,7 +635,7 @@ def test_an_interrupt_is_not_kept_waiting_for_deletes(world: World) -> None:
 
 def test_marks_that_could_not_be_read_leave_the_rollback_incomplete(world: World) -> None:
     world.crashed_create(1)
-    world.cloud.fails["get"] = [CloudError("502")]
+    world.cloud.fails["list_journal"] = [None, None, CloudError("502")]
     journal = Journal(world.journal.store, conductor="b", clock=world.clock, settings=Settings(settle_seconds=61))
     report = rollback_cluster(journal, world.cloud, CLUSTER)
     assert (report.complete, report.problems) == (False, ("server vm-1: its marks cannot be read",))
@@ -647,7 +647,7 @@ def test_errors_with_changing_texts_are_told_once_in_the_journal(world: World) -
     journal = Journal(world.journal.store, conductor="b", clock=world.clock, settings=Settings(settle_seconds=61))
     versions = []
     for number in range(3):
-        world.cloud.fails["get"] = [CloudError(f"HTTP 500 (req-{number})")] * 5
+        world.cloud.fails["list_journal"] = [None, None, *[CloudError(f"HTTP 500 (req-{number})")] * 5]
         assert not rollback_cluster(journal, world.cloud, CLUSTER).complete
         versions.append(world.history.version)
     assert versions[1:] == versions[:1] * 2
