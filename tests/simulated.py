@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +27,8 @@ class SimulatedClock:
 
     def __init__(self, start: datetime = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)) -> None:
         self._now = start
-        self._due: list[tuple[datetime, Callable[[], None]]] = []
+        self._due: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._count = count()
 
     def now(self) -> datetime:
         """Return the time now."""
@@ -34,15 +37,15 @@ class SimulatedClock:
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         until = self._now + timedelta(seconds=seconds)
-        while due := sorted((item for item in self._due if item[0] <= until), key=lambda item: item[0]):
-            self._due.remove(due[0])
-            self._now = max(self._now, due[0][0])
-            due[0][1]()
+        while self._due and self._due[0][0] <= until:
+            at, _, what = heappop(self._due)
+            self._now = max(self._now, at)
+            what()
         self._now = until
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         """Have something happen once this much time has passed."""
-        self._due.append((self._now + timedelta(seconds=seconds), what))
+        heappush(self._due, (self._now + timedelta(seconds=seconds), next(self._count), what))
 
 
 class InlineExecutor(Executor):
