@@ -29,6 +29,7 @@ from journal.stream import Stream
 from journal.telemetry import Count, count, fields, span
 from projections.fold import History, fold
 from projections.verdicts import Verdict
+from rollback.choice import NO_CHOICE, Choice
 from rollback.closing import deletion_is_open, outcome, reason_of_end, settled_steps
 from rollback.cloud import Cloud
 from rollback.deletable import lost_history, objection
@@ -78,8 +79,16 @@ class Report:
         return self.plan.kept
 
 
-def preview(journal: Journal, cloud: Cloud, cluster: str, *, wait: bool = False, progress: Progress = lambda _: None) -> Plan:
-    """Return the plan that a rollback would carry out now. It lists the cloud and appends nothing.
+def preview(
+    journal: Journal,
+    cloud: Cloud,
+    cluster: str,
+    *,
+    choice: Choice = NO_CHOICE,
+    wait: bool = False,
+    progress: Progress = lambda _: None,
+) -> Plan:
+    """Return the plan that a rollback with this choice would carry out now. It lists the cloud and appends nothing.
 
     Raises what `rollback_cluster` raises.
     """
@@ -88,7 +97,15 @@ def preview(journal: Journal, cloud: Cloud, cluster: str, *, wait: bool = False,
     stream.refresh()
     journal.refuse_damage(cluster)
     observation = look(journal, cloud, fold(stream.events), progress)
-    return plan(fold((*stream.events, stream.draft(observation.event))))
+    history = fold((*stream.events, stream.draft(observation.event)))
+    choice.refuse(plan(history))
+    for word in choice.words(plan(history)):
+        history.apply(attrs.evolve(stream.draft(word), version=history.version + 1))
+    made = plan(history)
+    objection = choice.objection(history, made, ())
+    if objection is not None:
+        progress(f"a rollback would be refused: {objection}")
+    return made
 
 
 def rollback_cluster(
@@ -98,17 +115,18 @@ def rollback_cluster(
     *,
     owned: Stream | None = None,
     reason: str = "",
+    choice: Choice = NO_CHOICE,
     wait: bool = False,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Bring the cloud to a safe state for this cluster, and return what came of it.
 
     `owned` is the stream of a conductor that owns it; without it the stream is taken over, once no owner's lease
-    lives (`wait` waits for that). `reason`: what went wrong, if the caller knows. Running it again changes nothing in
-    the cloud, and appends nothing unless something is new.
+    lives (`wait` waits for that). `reason`: what went wrong, if the caller knows; `choice`: what a person chose. Running
+    it again changes nothing in the cloud, and appends nothing unless something is new.
 
-    Raises DamagedStream, OwnerAlive, UnknownStream, Fenced, WrongCloud, UnsuitableCloud, or CloudError where the cloud cannot be
-    listed.
+    Raises DamagedStream, OwnerAlive, UnknownStream, Fenced, ChoiceRefused, WrongCloud, UnsuitableCloud, or CloudError where the
+    cloud cannot be listed.
     """
     stream = owned or journal.stream(cluster)
     if owned is None:
@@ -116,7 +134,7 @@ def rollback_cluster(
         stream.refresh()
     journal.refuse_damage(cluster)
     with span("compensate", fields(cluster)):
-        return _Compensation(journal, cloud, stream, progress, owns=owned is not None, reason=reason).run()
+        return _Compensation(journal, cloud, stream, progress, owns=owned is not None, reason=reason, choice=choice).run()
 
 
 def await_owner(journal: Journal, cluster: str, *, wait: bool, progress: Progress = lambda _: None) -> None:
@@ -140,7 +158,7 @@ class _Compensation:
     """One run of the compensator over one cluster."""
 
     def __init__(
-        self, journal: Journal, cloud: Cloud, stream: Stream, progress: Progress, *, owns: bool = False, reason: str = ""
+        self, journal: Journal, cloud: Cloud, stream: Stream, progress: Progress, *, owns: bool, reason: str, choice: Choice
     ) -> None:
         self.journal = journal
         self.cloud = cloud
@@ -148,6 +166,7 @@ class _Compensation:
         self.progress = progress
         self.owns = owns
         self.reason = reason
+        self.choice = choice
         self.first_version = stream.version
         self.ledger = Ledger(journal, stream)
         self.deleting = Deleting(journal, cloud, self.ledger, progress)
@@ -170,6 +189,7 @@ class _Compensation:
             if not self.owns:
                 self.journal.refuse_live_owner(self.stream.id, even_own=True)
             self.problems = []
+            self._refuse_choice(observation)
             news = is_news(self.stream.events, self.stream.draft(observation.event))
             if not self.owns and not news and not self._has_work(observation, marked):
                 return self._report(plan(self.history))
@@ -184,6 +204,11 @@ class _Compensation:
                 self.ledger.release()
         return self._outrun()
 
+    def _refuse_choice(self, observation: Observation) -> None:
+        """Raise ChoiceRefused unless what was chosen fits the plan that is about to be carried out."""
+        if self.choice != NO_CHOICE:
+            self.choice.refuse(plan(fold((*self.stream.events, self.stream.draft(observation.event)))))
+
     def _has_work(self, observation: Observation, marked: Marked) -> bool:
         """Whether there is anything to do or to record. If not, `problems` says why something is left all the same."""
         history = self.history
@@ -191,13 +216,13 @@ class _Compensation:
             return True
         if self._note_hold():
             return False
-        if settled_steps(history):
-            return True
         now = plan(history)
+        if settled_steps(history) or self.choice.words(now):
+            return True
         if now.is_settled:
             return history.unfinished is not None or deletion_is_open(history, now)
         self.problems = self._obstacles(now, marked)
-        if len(self.problems) < len(now.having(PlanAction.DELETE, PlanAction.FIND)):
+        if not self._is_too_much(now) and len(self.problems) < len(now.having(PlanAction.DELETE, PlanAction.FIND)):
             return True
         is_told = history.unfinished is None or "; ".join(self.problems) in history.errors[-1:]
         return now.differs_from(history.last_plan) or not is_told
@@ -246,6 +271,7 @@ class _Compensation:
         self.ledger.decided_at = self.history.version
         self._hold_if_history_is_lost(observation)
         self._close_doubts()
+        self._say_choice()
         history = self.history
         now = plan(history)
         self.planned = self.planned or now
@@ -270,6 +296,11 @@ class _Compensation:
         for step, completion in settled_steps(self.history):
             self.ledger.append(completion, operation=step.operation.id)
 
+    def _say_choice(self) -> None:
+        words = self.choice.words(plan(self.history))
+        if words:
+            self.ledger.append(*words)
+
     def _open_operation(self) -> None:
         """Open an operation for the deletes, if none is open."""
         history = self.history
@@ -284,7 +315,10 @@ class _Compensation:
 
     def _delete_all(self, now: Plan, marked: Marked) -> bool:
         """Delete what the plan says. Return whether something changed, so that planning again may help."""
+        if self._is_too_much(now):
+            return False
         due, at_once = now.having(PlanAction.DELETE), self.journal.settings.deletes_at_once
+        self.deleting.expect(len(due))
         changed = False
         try:
             for first in range(0, len(due), at_once):
@@ -294,6 +328,13 @@ class _Compensation:
             raise
         self.deleting.await_gone()
         return changed
+
+    def _is_too_much(self, now: Plan) -> bool:
+        """Whether the plan deletes more than it may; `problems` then says so, and of no single server."""
+        objection = self.choice.objection(self.history, now, self.deleting.asked_for)
+        if objection is not None:
+            self.problems = [objection]
+        return objection is not None
 
     def _send(self, due: Sequence[Verdict], marked: Marked) -> bool:
         """Ask for some deletes at the same time, unless something speaks against them. Return whether any was asked for."""

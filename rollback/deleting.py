@@ -20,6 +20,8 @@ from rollback.progress import Counted, Progress
 
 FEW: Final = 5
 """Up to how many servers are asked for one by one, rather than by a listing."""
+MANY: Final = 20
+"""From more than how many servers on only numbers are told."""
 
 
 @attrs.frozen
@@ -42,10 +44,20 @@ class Deleting:
         self._ledger = ledger
         self._progress = progress
         self._attempts: Counter[str] = Counter()
+        self._many = False
         self._sent: dict[str, UUID] = {}
         """The steps of the deletes that are to be waited for."""
         self._unfiltered = False
         """Whether a server that is still there was missing in the listing by tag."""
+
+    @property
+    def asked_for(self) -> frozenset[str]:
+        """The servers whose deletes were asked for."""
+        return frozenset(self._attempts)
+
+    def expect(self, servers: int) -> None:
+        """Say how many are to be deleted: each of a few is told by name, of many only how many have been."""
+        self._many = servers > MANY
 
     def send(self, server_ids: Sequence[str]) -> None:
         """Journal deletes in one append, and ask for them at the same time.
@@ -71,7 +83,8 @@ class Deleting:
         if self._ledger.has_gone_on():
             return _Answer(Completion(step.step, StepOutcome.FAILED, reason="not asked for: somebody appended meanwhile"))
         self._note_attempt(step.server_id)
-        self._progress(f"deleting {step.server_id}")
+        if not self._many:
+            self._progress(f"deleting {step.server_id}")
         try:
             answer = self._cloud.delete(step.server_id)
         except CloudRefused as error:
@@ -102,7 +115,7 @@ class Deleting:
             for server_id, (outcome, _) in ended.items():
                 if outcome is not StepOutcome.FAILED:
                     self._note_gone(server_id)
-            if ended:
+            if ended and self._many:
                 self._progress(Counted(len(asked) - len(pending), len(asked), "deletes have come to an end"))
             if pending and clock.now() >= until:
                 self.given_up |= dict.fromkeys(pending, f"still there {settings.delete_timeout_seconds:g} s after its delete")
@@ -140,7 +153,8 @@ class Deleting:
 
     def _note_gone(self, server_id: str) -> None:
         self.deleted.append(server_id)
-        self._progress(f"{server_id} is gone")
+        if not self._many:
+            self._progress(f"{server_id} is gone")
         count(Count.DELETIONS)
 
     def _complete(self, completions: Iterable[Completion]) -> None:

@@ -6,6 +6,7 @@ RollbackError
 ├── UnknownCloud           no cloud of this name is configured
 ├── WrongCloud             this is not the cloud, region and project that the stream belongs to
 ├── UnsuitableCloud        the cloud is too old, or its clock is off
+├── ChoiceRefused          what a person chose does not fit the plan
 ├── NotEmpty               a delete operation left servers
 ├── NotResumable           an operation cannot be carried forward, only rolled back
 └── RecordError            the conductor's own record of a cluster cannot be asked or told
@@ -38,6 +39,15 @@ class WrongCloud(RollbackError):
 
 class UnsuitableCloud(RollbackError):
     """The cloud cannot be used for this: it is too old, or its clock is off."""
+
+
+class ChoiceRefused(RollbackError):
+    """What a person chose for a compensation does not fit its plan. Nothing was changed."""
+
+    def __init__(self, cluster: str, why: str, rows: Sequence[str] = ()) -> None:
+        told = "".join(f"\n  {row}" for row in rows)
+        super().__init__(f"Cluster {cluster!r}: {why}. Nothing was changed.{told}")
+        self.cluster = cluster
 
 
 class NotEmpty(RollbackError):

@@ -20,10 +20,11 @@ from journal.steps import reason_of
 from journal.stream import Stream
 from journal.telemetry import fields, span
 from projections.fold import fold
+from rollback.choice import NO_CHOICE, Choice
 from rollback.closing import is_left_open
 from rollback.cloud import Cloud
 from rollback.compensator import Report, await_owner, rollback_cluster
-from rollback.errors import NotEmpty
+from rollback.errors import ChoiceRefused, NotEmpty
 from rollback.plan import plan
 from rollback.progress import Progress
 from rollback.records import Records
@@ -99,18 +100,19 @@ class Handler:
 
     # ---- after a crash
 
-    def compensate(self, cluster: str, *, wait: bool = False) -> Report:
+    def compensate(self, cluster: str, *, wait: bool = False, choice: Choice = NO_CHOICE) -> Report:
         """Bring the cloud to a safe state for a cluster without a living owner, and tell its record what came of it.
 
-        Raises what `rollback_cluster` raises; the record then says Error, with the reason.
+        `choice`: what a person chose. Raises what `rollback_cluster` raises; the record then says Error, with the reason,
+        unless nothing was tried.
         """
         stream = self.journal.stream(cluster)
         await_owner(self.journal, cluster, wait=wait, progress=self.progress)
         stream.refresh()
         self._delete_without_record(stream)
         try:
-            report = rollback_cluster(self.journal, self.cloud, cluster, wait=wait, progress=self.progress)
-        except (Fenced, OwnerAlive):
+            report = rollback_cluster(self.journal, self.cloud, cluster, choice=choice, wait=wait, progress=self.progress)
+        except (Fenced, OwnerAlive, ChoiceRefused):
             raise
         except Exception as error:
             self.tell(cluster, ClusterStatus.ERROR, reason_of(error))

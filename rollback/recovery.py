@@ -13,6 +13,7 @@ from journal.events import ClusterStatus, PlanAction
 from journal.steps import reason_of
 from journal.telemetry import fields
 from projections.fold import History, fold
+from rollback.choice import Choice, Most
 from rollback.closing import is_left_open
 from rollback.compensator import Report, preview
 from rollback.handler import Handler
@@ -64,16 +65,17 @@ class Recovery:
         )
 
 
-def recover(handler: Handler, *, at_once: int = AT_ONCE) -> Iterator[Recovery]:
+def recover(handler: Handler, *, at_once: int = AT_ONCE, most: Most | None = None) -> Iterator[Recovery]:
     """Compensate every cluster that has something unfinished and no living owner; yield what came of each as it ends.
 
     A record that was not told how the last operation of its cluster ended is told now. Clusters that another conductor
     is at work on are left to it, and those of another cloud to whoever recovers that one, so this is safe to run on
-    every conductor at once. One cluster that cannot be recovered does not stop the others.
+    every conductor at once. One cluster that cannot be recovered does not stop the others. `most`: how many servers may be
+    deleted in one cluster, as `Choice` says.
 
     Raises StoreUnavailable where the journal cannot be read.
     """
-    return _each(handler, at_once, _recover_one)
+    return _each(handler, at_once, partial(_recover_one, choice=Choice(most)))
 
 
 def foresee(handler: Handler, *, at_once: int = AT_ONCE) -> Iterator[Recovery]:
@@ -109,9 +111,9 @@ def _treated(handler: Handler, cluster: str, treat: Callable[[Handler, History],
         return Recovery(cluster, ClusterStatus.ERROR, deleted=0, kept=0, problems=(reason_of(error),), complete=False)
 
 
-def _recover_one(handler: Handler, history: History) -> Recovery | None:
+def _recover_one(handler: Handler, history: History, *, choice: Choice) -> Recovery | None:
     if is_left_open(history):
-        recovery = Recovery.of_report(handler.compensate(history.stream))
+        recovery = Recovery.of_report(handler.compensate(history.stream, choice=choice))
         return _untold(recovery) if recovery.complete and _waits_to_be_told(handler, history.stream) else recovery
     last, now = history.last_end, plan(history)
     handler.tell(history.stream, now.cluster_status, "" if last is None else last.reason, settled=history.version)

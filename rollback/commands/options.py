@@ -8,12 +8,16 @@ from contextlib import contextmanager
 from functools import partial
 
 import attrs
+import rich.progress
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from journal.command_line import PROBLEM, CommandError, NeedsJournal, say
+from journal.command_line import PROBLEM, TOLD, CommandError, NeedsJournal, say
 from journal.journal import Journal
 from journal.settings import Settings
+from rollback.choice import Most
 from rollback.errors import RecordError, RollbackError, UnknownCloud
 from rollback.handler import Handler
+from rollback.progress import Counted, Progress
 from rollback.records import CommandRecord, Records, load_records
 
 
@@ -60,11 +64,41 @@ class NeedsCloud(NeedsJournal):
                 journal.settings = attrs.evolve(journal.settings, settle_seconds=parsed_args.settle_seconds)
                 _refuse_unknown(journal, cluster)
                 cloud = OpenStackCloud.connect(parsed_args.cloud, journal.settings)
-                yield Handler(journal, cloud, records, progress=say)
+                with shown() as progress:
+                    yield Handler(journal, cloud, records, progress=progress)
         except (UnknownCloud, RecordError) as error:
             raise CommandError(str(error)) from error
         except RollbackError as error:
             raise CommandError(str(error), PROBLEM) from error
+
+
+def add_most(parser: argparse.ArgumentParser) -> None:
+    """Add how many servers may be deleted."""
+    parser.add_argument(
+        "--max-deletions",
+        metavar="N|N%",
+        type=Most.read,
+        help="delete nothing of a cluster if that were more servers than this, or than this share of those that it has (default: "
+        "as many as the operation created or declared, in a delete as many as the cluster has)",
+    )
+
+
+@contextmanager
+def shown() -> Iterator[Progress]:
+    """Show what is going on: lines, and a bar for what is counted, if standard error is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with rich.progress.Progress(*columns, console=TOLD, transient=True, disable=TOLD.quiet or not TOLD.is_terminal) as bars:
+        tasks: dict[str, rich.progress.TaskID] = {}
+
+        def show(line: str) -> None:
+            if not isinstance(line, Counted) or bars.disable:
+                say(line)
+                return
+            if line.what not in tasks:
+                tasks[line.what] = bars.add_task(line.what)
+            bars.update(tasks[line.what], completed=line.done, total=line.total)
+
+        yield show
 
 
 def seconds(text: str) -> float:

@@ -1,13 +1,13 @@
 """Bringing all clusters of dead conductors to a safe state."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from journal.command_line import OK, PROBLEM, CommandError, ListCommand, counted, say
 from journal.commands.options import number
 from journal.errors import StoreError
 from journal.metrics import JournalMetrics
-from rollback.commands.options import NeedsCloud, seconds
+from rollback.commands.options import NeedsCloud, add_most, seconds
 from rollback.handler import Handler
 from rollback.recovery import AT_ONCE, Recovery, foresee, recover
 
@@ -27,6 +27,7 @@ class Recover(NeedsCloud, ListCommand):
         parser.add_argument(
             "--metrics", metavar="HOST:PORT", type=_address, help="while watching, serve metrics for Prometheus there"
         )
+        add_most(parser)
         parser.add_argument("--dry-run", action="store_true", help="list the cloud and show the plans; change and append nothing")
         parser.add_argument(
             "--at-once",
@@ -48,9 +49,8 @@ class Recover(NeedsCloud, ListCommand):
             if parsed_args.watch is not None and not parsed_args.dry_run:
                 if parsed_args.metrics is not None:
                     _serve_metrics(handler, *parsed_args.metrics)
-                _watch(handler, parsed_args.watch, parsed_args.at_once)
-            done = foresee if parsed_args.dry_run else recover
-            found = sorted(done(handler, at_once=parsed_args.at_once), key=lambda recovery: recovery.cluster)
+                _watch(handler, parsed_args)
+            found = sorted(_once(handler, parsed_args), key=lambda recovery: recovery.cluster)
         if parsed_args.dry_run:
             say("this was a dry run: nothing was changed")
         elif not found:
@@ -59,11 +59,18 @@ class Recover(NeedsCloud, ListCommand):
         return COLUMNS, [_row(recovery) for recovery in found]
 
 
-def _watch(handler: Handler, pause: float, at_once: int) -> None:
+def _once(handler: Handler, parsed_args: argparse.Namespace) -> Iterator[Recovery]:
+    if parsed_args.dry_run:
+        return foresee(handler, at_once=parsed_args.at_once)
+    return recover(handler, at_once=parsed_args.at_once, most=parsed_args.max_deletions)
+
+
+def _watch(handler: Handler, parsed_args: argparse.Namespace) -> None:
     """Recover until interrupted. A journal that is away for a while is waited for."""
+    pause = parsed_args.watch
     while True:
         try:
-            for recovery in recover(handler, at_once=at_once):
+            for recovery in _once(handler, parsed_args):
                 say(_told(recovery))
         except StoreError as error:
             say(f"{error} Trying again in {pause:g} s.")

@@ -2,23 +2,52 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
-from journal.command_line import OK, PROBLEM, ListCommand, say
-from rollback.commands.options import NeedsCloud
+import msgspec
+
+from journal.command_line import OK, PROBLEM, CommandError, ListCommand, say
+from journal.commands.options import add_by
+from journal.events import PlanMade
+from rollback.choice import Choice
+from rollback.commands.options import NeedsCloud, add_most
 from rollback.commands.tables import COLUMNS, counts, result, rows, told
 from rollback.compensator import preview
 from rollback.handler import Handler
 
 
 class Rollback(NeedsCloud, ListCommand):
-    """Bring the cloud to a safe state for a cluster whose operation failed. Exit code 1 if something is left to do."""
+    """Bring the cloud to a safe state for a cluster whose operation failed. Exit code 1 if something is left to do.
+
+    To carry out exactly what you have looked at: `rollback CLUSTER --dry-run --out FILE`, then `rollback CLUSTER --plan FILE`,
+    which changes nothing if the plan is another one by then.
+    """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the cluster and how to go about it."""
         parser = super().get_parser(prog_name)
         parser.add_argument("cluster", metavar="CLUSTER")
-        parser.add_argument("--dry-run", action="store_true", help="list the cloud and show the plan; change and append nothing")
         parser.add_argument("--wait", action="store_true", help="wait until the lease of the cluster's owner has run out")
+        parser.add_argument("--dry-run", action="store_true", help="list the cloud and show the plan; change and append nothing")
+        parser.add_argument("--out", metavar="FILE", type=Path, help="with --dry-run: write the plan into this file, too")
+        parser.add_argument("--plan", metavar="FILE", type=Path, help="carry out the plan of this file, and no other")
+        add_most(parser)
+        parser.add_argument(
+            "--only",
+            metavar="SERVER",
+            action="append",
+            default=[],
+            help="delete this server and no other; the others are kept as unsafe, on your word (can be repeated)",
+        )
+        parser.add_argument(
+            "--keep",
+            metavar="SERVER",
+            action="append",
+            default=[],
+            help="keep this server as unsafe, on your word (can be repeated)",
+        )
+        add_by(parser)
+        parser.add_argument("--reason", metavar="TEXT", default="", help="why --only or --keep, for whoever reads it later")
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
@@ -28,18 +57,66 @@ class Rollback(NeedsCloud, ListCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
         """Roll back, or show what a rollback would do."""
+        choice = _choice(parsed_args)
         with self.handler(parsed_args, parsed_args.cluster) as handler:
-            return _preview(handler, parsed_args) if parsed_args.dry_run else self._roll_back(handler, parsed_args)
+            if parsed_args.dry_run:
+                return _preview(handler, choice, parsed_args)
+            return self._roll_back(handler, choice, parsed_args)
 
-    def _roll_back(self, handler: Handler, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
-        report = handler.compensate(parsed_args.cluster, wait=parsed_args.wait)
+    def _roll_back(
+        self, handler: Handler, choice: Choice, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], list[tuple[object, ...]]]:
+        report = handler.compensate(parsed_args.cluster, wait=parsed_args.wait, choice=choice)
         say(told(report))
         self.code = OK if report.complete else PROBLEM
         results = [result(report, verdict) for verdict in report.planned.verdicts]
         return (*COLUMNS, "Result"), [(*row, said) for row, said in zip(rows(report.planned), results, strict=True)]
 
 
-def _preview(handler: Handler, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
-    made = preview(handler.journal, handler.cloud, parsed_args.cluster, wait=parsed_args.wait, progress=say)
+def _preview(handler: Handler, choice: Choice, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
+    made = preview(
+        handler.journal, handler.cloud, parsed_args.cluster, choice=choice, wait=parsed_args.wait, progress=handler.progress
+    )
+    if parsed_args.out is not None:
+        _write(parsed_args.out, msgspec.json.format(msgspec.json.encode(made.document())))
     say(f"{counts(made)}; cluster {made.stream} would become {made.cluster_status}. This was a dry run: nothing was changed")
     return COLUMNS, rows(made)
+
+
+def _choice(parsed_args: argparse.Namespace) -> Choice:
+    if parsed_args.out is not None and not parsed_args.dry_run:
+        msg = "--out writes the plan of a dry run: give --dry-run, too."
+        raise CommandError(msg)
+    return Choice(
+        most=parsed_args.max_deletions,
+        only=tuple(parsed_args.only),
+        keep=tuple(parsed_args.keep),
+        by=parsed_args.by,
+        reason=parsed_args.reason,
+        plan=None if parsed_args.plan is None else _read(parsed_args.plan, parsed_args.cluster),
+    )
+
+
+def _write(path: Path, text: bytes) -> None:
+    try:
+        path.write_bytes(text + b"\n")
+    except OSError as error:
+        msg = f"The plan cannot be written into {path}: {error.strerror}."
+        raise CommandError(msg) from error
+
+
+def _read(path: Path, cluster: str) -> PlanMade:
+    """Return the plan of a file. Raises CommandError unless it is one, of this cluster."""
+    try:
+        document = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+        found = msgspec.convert({name: document[name] for name in ("verdicts", "cluster_status")}, PlanMade)
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}."
+        raise CommandError(msg) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+        msg = f"{path} is no plan, as `rollback CLUSTER --dry-run --out FILE` writes it: {error}."
+        raise CommandError(msg) from error
+    if document.get("stream") != cluster:
+        msg = f"{path} is a plan of cluster {document.get('stream')!r}, expected {cluster!r}."
+        raise CommandError(msg)
+    return found

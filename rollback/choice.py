@@ -1,0 +1,136 @@
+"""What a person chose for one compensation: how many servers it may delete, which ones, and by which plan. Pure."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final, Self
+
+import attrs
+
+from journal.events import OperatorResolved, PlanAction, PlanMade, PlannedVerdict, StepOutcome, Word
+from projections.fold import History, Server
+from projections.origin import Kind, Origin, origins
+from projections.verdicts import Verdict
+from rollback.errors import ChoiceRefused
+from rollback.plan import Plan
+
+_PERCENT: Final = 100
+
+
+@attrs.frozen
+class Most:
+    """How many servers one compensation may delete: a number, or a share of those that the cluster has."""
+
+    number: int = 0
+    percent: float | None = None
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read `5` or `20%`. Raises ValueError."""
+        found = cls(percent=float(text.removesuffix("%"))) if text.endswith("%") else cls(int(text))
+        if found.number < 0 or not 0 <= (found.percent or 0) <= _PERCENT:
+            msg = "expected a number, or a share of at most 100%"
+            raise ValueError(msg)
+        return found
+
+    def of(self, servers: int) -> int:
+        """Return the number for a cluster of so many servers."""
+        return self.number if self.percent is None else int(servers * self.percent / _PERCENT)
+
+    def __str__(self) -> str:
+        return str(self.number) if self.percent is None else f"{self.percent:g}%"
+
+
+@attrs.frozen
+class Choice:
+    """What a person chose. Without a choice, the plan is carried out as it is made."""
+
+    most: Most | None = None
+    """None: as many as the operation created or declared; in a delete, as many as the cluster has."""
+    only: Collection[str] = ()
+    """The only servers to delete of those that the plan deletes; empty for all of them."""
+    keep: Collection[str] = ()
+    """Servers to keep although the plan deletes them."""
+    by: str = ""
+    """Who chose: of `only` and `keep` the journal is told, as of an operator's word."""
+    reason: str = ""
+    plan: PlanMade | None = None
+    """The plan that was looked at. Another one is not carried out."""
+
+    def refuse(self, now: Plan) -> None:
+        """Raise ChoiceRefused, before anything is done, where the choice does not fit the plan."""
+        if self.plan is not None:
+            changes = list(differences(self.plan, now))
+            if changes:
+                raise ChoiceRefused(now.stream, "the plan is not the one that was looked at", changes)
+        unknown = sorted({*self.only, *self.keep} - {verdict.server_id for verdict in now.verdicts})
+        if unknown:
+            raise ChoiceRefused(now.stream, f"the plan says nothing of {', '.join(unknown)}")
+        safe = [v for v in now.verdicts if v.server_id in self.only and v.action is not PlanAction.DELETE]
+        if safe:
+            rows = [f"server {v.server_id}: {v.action} ({v.verdict}), because {v.because}" for v in safe]
+            raise ChoiceRefused(now.stream, "the plan does not delete all of what was named", rows)
+
+    def words(self, now: Plan) -> list[OperatorResolved]:
+        """Return the operator's words that make the plan one that keeps what is to be kept."""
+        due = {verdict.server_id for verdict in now.having(PlanAction.DELETE)}
+        kept = {server_id for server_id in due if server_id in self.keep or (self.only and server_id not in self.only)}
+        ids = sorted(server_id for server_id in kept if server_id is not None)
+        return [OperatorResolved(Word.UNSAFE, self.by, self.reason, server_id=server_id) for server_id in ids]
+
+    def objection(self, history: History, now: Plan, asked_for: Collection[str]) -> str | None:
+        """Return why a plan is not carried out: it deletes more than it may. `asked_for`: what was deleted already."""
+        due = {verdict.server_id for verdict in now.having(PlanAction.DELETE)}
+        if self.plan is not None:
+            looked_at = {row.server_id for row in self.plan.verdicts if row.action is PlanAction.DELETE}
+            more = sorted(server_id for server_id in due - looked_at if server_id is not None)
+            if more:
+                return f"the plan that was looked at does not delete {', '.join(more)}"
+        there = {verdict.server_id for verdict in now.verdicts if verdict.server_id and verdict.action is not PlanAction.NONE}
+        count = len(due | set(asked_for))
+        most = expected(history) if self.most is None else self.most.of(len(there | set(asked_for)))
+        if count <= most:
+            return None
+        said = f"--max-deletions {self.most} allows" if self.most else "the operation created or declared"
+        return f"{count} servers are to be deleted, more than the {most} that {said}. To allow it: --max-deletions {count}"
+
+
+NO_CHOICE: Final = Choice()
+
+
+def expected(history: History) -> int:
+    """Return how many servers a compensation is expected to delete at most, whatever its plan says.
+
+    Those that the unfinished operation created, its victims, what was created twice, too late or in vain, and what an
+    operator spoke of; where deletion stands, all of the cluster.
+    """
+    if history.deletion_asked is not None:
+        return len(history.servers)
+    where = origins(history)
+    return sum(_is_expected(history, server, where.of[server.id]) for server in history.servers.values())
+
+
+def _is_expected(history: History, server: Server, origin: Origin) -> bool:
+    if server.words or any(operation.id in server.victim_of for operation in history.in_unfinished):
+        return True
+    create = origin.created_by
+    if create is None:
+        return False
+    return create.operation in history.in_unfinished or origin.kind is Kind.REPEATED or not create.ended_as(StepOutcome.SUCCEEDED)
+
+
+def differences(before: PlanMade, now: Plan) -> Iterator[str]:
+    """Yield what a plan decides otherwise than the one before, in a line each."""
+    old, new = _rows(before.verdicts), _rows(now.verdicts)
+    for key in sorted(old.keys() | new.keys()):
+        was, is_ = _decision(old.get(key)), _decision(new.get(key))
+        if was != is_:
+            yield f"{key}: {was} → {is_}"
+    if before.cluster_status is not now.cluster_status:
+        yield f"the cluster becomes {before.cluster_status} → {now.cluster_status}"
+
+
+def _rows(verdicts: Collection[Verdict] | Collection[PlannedVerdict]) -> Mapping[str, Verdict | PlannedVerdict]:
+    return {f"server {v.server_id}" if v.server_id else f"create {v.step}": v for v in verdicts}
+
+
+def _decision(row: Verdict | PlannedVerdict | None) -> str:
+    return "not in the plan" if row is None else f"{row.action} ({row.verdict})"
