@@ -56,11 +56,7 @@ class Choice:
     """The plan that was looked at. Another one is not carried out."""
 
     def refuse(self, now: Plan) -> None:
-        """Raise ChoiceRefused, before anything is done, where the choice does not fit the plan."""
-        if self.plan is not None:
-            changes = list(differences(self.plan, now))
-            if changes:
-                raise ChoiceRefused(now.stream, "the plan is not the one that was looked at", changes)
+        """Raise ChoiceRefused where a server was named that the plan does not have, or would not delete."""
         unknown = sorted({*self.only, *self.keep} - {verdict.server_id for verdict in now.verdicts})
         if unknown:
             raise ChoiceRefused(now.stream, f"the plan says nothing of {', '.join(unknown)}")
@@ -68,6 +64,12 @@ class Choice:
         if safe:
             rows = [f"server {v.server_id}: {v.action} ({v.verdict}), because {v.because}" for v in safe]
             raise ChoiceRefused(now.stream, "the plan does not delete all of what was named", rows)
+
+    def refuse_another(self, chosen: Plan) -> None:
+        """Raise ChoiceRefused where the plan, with what was chosen in it, is not the one that was looked at."""
+        changes = [] if self.plan is None else list(differences(self.plan, chosen))
+        if changes:
+            raise ChoiceRefused(chosen.stream, "the plan is not the one that was looked at", changes)
 
     def words(self, now: Plan) -> list[OperatorResolved]:
         """Return the operator's words that make the plan one that keeps what is to be kept."""

@@ -97,10 +97,7 @@ def preview(
     stream.refresh()
     journal.refuse_damage(cluster)
     observation = look(journal, cloud, fold(stream.events), progress)
-    history = fold((*stream.events, stream.draft(observation.event)))
-    choice.refuse(plan(history))
-    for word in choice.words(plan(history)):
-        history.apply(attrs.evolve(stream.draft(word), version=history.version + 1))
+    history = _foreseen(stream, observation, choice)
     made = plan(history)
     objection = choice.objection(history, made, ())
     if objection is not None:
@@ -207,7 +204,7 @@ class _Compensation:
     def _refuse_choice(self, observation: Observation) -> None:
         """Raise ChoiceRefused unless what was chosen fits the plan that is about to be carried out."""
         if self.choice != NO_CHOICE:
-            self.choice.refuse(plan(fold((*self.stream.events, self.stream.draft(observation.event)))))
+            _foreseen(self.stream, observation, self.choice)
 
     def _has_work(self, observation: Observation, marked: Marked) -> bool:
         """Whether there is anything to do or to record. If not, `problems` says why something is left all the same."""
@@ -413,6 +410,16 @@ class _Compensation:
             changed=self.stream.version > self.first_version,
             version=history.version,
         )
+
+
+def _foreseen(stream: Stream, observation: Observation, choice: Choice) -> History:
+    """Return what the stream will amount to once it was told what was observed and chosen. Raises ChoiceRefused."""
+    history = fold((*stream.events, stream.draft(observation.event)))
+    choice.refuse(plan(history))
+    for word in choice.words(plan(history)):
+        history.apply(attrs.evolve(stream.draft(word), version=history.version + 1))
+    choice.refuse_another(plan(history))
+    return history
 
 
 def _server_of(verdict: Verdict) -> str:

@@ -77,10 +77,18 @@ def add_most(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-deletions",
         metavar="N|N%",
-        type=Most.read,
+        type=_most,
         help="delete nothing of a cluster if that were more servers than this, or than this share of those that it has (default: "
         "as many as the operation created or declared, in a delete as many as the cluster has)",
     )
+
+
+def _most(text: str) -> Most:
+    try:
+        return Most.read(text)
+    except ValueError as error:
+        msg = "expected a number, or a share such as 20%"
+        raise argparse.ArgumentTypeError(msg) from error
 
 
 @contextmanager

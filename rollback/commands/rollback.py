@@ -29,7 +29,7 @@ class Rollback(NeedsCloud, ListCommand):
         parser.add_argument("cluster", metavar="CLUSTER")
         parser.add_argument("--wait", action="store_true", help="wait until the lease of the cluster's owner has run out")
         parser.add_argument("--dry-run", action="store_true", help="list the cloud and show the plan; change and append nothing")
-        parser.add_argument("--out", metavar="FILE", type=Path, help="with --dry-run: write the plan into this file, too")
+        parser.add_argument("--out", metavar="FILE", type=Path, help="of a dry run: write the plan into this file, too")
         parser.add_argument("--plan", metavar="FILE", type=Path, help="carry out the plan of this file, and no other")
         add_most(parser)
         parser.add_argument(
@@ -47,7 +47,7 @@ class Rollback(NeedsCloud, ListCommand):
             help="keep this server as unsafe, on your word (can be repeated)",
         )
         add_by(parser)
-        parser.add_argument("--reason", metavar="TEXT", default="", help="why --only or --keep, for whoever reads it later")
+        parser.add_argument("--reason", metavar="TEXT", default="", help="why these servers, for whoever reads it later")
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:

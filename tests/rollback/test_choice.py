@@ -198,6 +198,14 @@ def test_the_plan_that_was_looked_at_is_what_is_done(world: World) -> None:
     assert (report.complete, len(report.deleted)) == (True, 4)
 
 
+def test_a_plan_that_was_looked_at_can_hold_what_is_to_be_kept(world: World) -> None:
+    looked_at = world.preview(keep=["vm-2"]).as_event()
+    with pytest.raises(ChoiceRefused, match=r"server vm-2: keep \(unsafe\) → delete \(new\)"):
+        world.rollback(plan=looked_at)
+    assert world.rollback(plan=looked_at, keep=["vm-2"]).complete
+    assert world.there == {"vm-2"}
+
+
 def test_another_plan_is_refused_and_the_difference_shown(world: World) -> None:
     looked_at = world.preview().as_event()
     world.journal.resolve("c-1", "vm-2", Word.UNSAFE, by="ops", reason="mine")
