@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from rollback.compensator import Report, preview, rollback_cluster
     from rollback.handler import Handler, handled
     from rollback.openstack import OpenStackCloud
+    from rollback.orphans import Orphan, Sweep, Swept, delete_orphans, sweep
     from rollback.records import ClusterRecord, CommandRecord, NoRecord, Records
     from rollback.recovery import Recovery, recover
 
@@ -15,13 +16,18 @@ _HOMES = {
     "Handler": "handler",
     "NoRecord": "records",
     "OpenStackCloud": "openstack",
+    "Orphan": "orphans",
     "Records": "records",
     "Recovery": "recovery",
     "Report": "compensator",
+    "Sweep": "orphans",
+    "Swept": "orphans",
+    "delete_orphans": "orphans",
     "handled": "handler",
     "preview": "compensator",
     "recover": "recovery",
     "rollback_cluster": "compensator",
+    "sweep": "orphans",
 }
 
 __all__ = [
@@ -30,13 +36,18 @@ __all__ = [
     "Handler",
     "NoRecord",
     "OpenStackCloud",
+    "Orphan",
     "Records",
     "Recovery",
     "Report",
+    "Sweep",
+    "Swept",
+    "delete_orphans",
     "handled",
     "preview",
     "recover",
     "rollback_cluster",
+    "sweep",
 ]
 
 

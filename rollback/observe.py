@@ -65,6 +65,11 @@ def check_cloud(cloud: Cloud, history: History, store_now: datetime, own_now: da
             "every server absent. Choose the right cloud with --cloud or OS_CLOUD."
         )
         raise WrongCloud(msg)
+    check_clocks(cloud, store_now, own_now)
+
+
+def check_clocks(cloud: Cloud, store_now: datetime, own_now: datetime) -> None:
+    """Refuse to list where the clocks are apart. Raises UnsuitableCloud."""
     times = {"this machine": own_now, "the journal's database": store_now, f"cloud {cloud.name}": cloud.now()}
     if max(times.values()) - min(times.values()) > LARGEST_SKEW:
         told = ", ".join(f"{who}: {time:%H:%M:%S}" for who, time in times.items())
@@ -89,7 +94,7 @@ def observe(
         if server is not None:
             found[server_id] = server
     complete = not any(server.status == UNKNOWN for server in (*everything, *found.values()))
-    rows = tuple(_row(found[server_id]) for server_id in sorted(found))
+    rows = tuple(row_of(found[server_id]) for server_id in sorted(found))
     return Observation(InventoryObserved(rows, complete, as_of, began_at, cloud.name), found)
 
 
@@ -119,6 +124,7 @@ def _missing(history: History, found: Mapping[str, FoundServer]) -> list[str]:
     return [server_id for server_id, fact in facts.items() if fact is None or fact.there]
 
 
-def _row(server: FoundServer) -> ObservedServer:
+def row_of(server: FoundServer) -> ObservedServer:
+    """Return a server as an observation records it."""
     step = None if server.marks is None else server.marks.step_id
     return ObservedServer(server.id, server.name, server.status, server.created_at, step)

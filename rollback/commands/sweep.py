@@ -1,0 +1,73 @@
+"""Finding servers that nobody accounts for, in the whole cloud."""
+
+import argparse
+from collections.abc import Sequence
+
+from journal.command_line import OK, PROBLEM, ListCommand, counted, say
+from journal.commands.options import number
+from rollback.commands.options import NeedsCloud, add_most
+from rollback.handler import Handler
+from rollback.orphans import Orphan, Sweep, delete_orphans, sweep
+from rollback.recovery import AT_ONCE
+
+COLUMNS = ("Cluster", "Server", "Name", "Verdict", "Action", "Because", "Result")
+
+
+class SweepCommand(NeedsCloud, ListCommand):
+    """Find all servers that carry this journal's marks and that no live operation or cluster accounts for.
+
+    Nothing is deleted unless you ask for it, and nothing then but what its cluster's plan deletes. Exit code 1 if
+    something was found and is still there, or could not be judged.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add how to go about it."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--delete", action="store_true", help="delete those whose verdict is new or unneeded")
+        add_most(parser)
+        parser.add_argument(
+            "--at-once",
+            metavar="N",
+            type=number,
+            default=AT_ONCE,
+            help=f"how many clusters are judged or swept at the same time (default: {AT_ONCE})",
+        )
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; its exit code says whether anything is left to do."""
+        self.code = OK
+        return super().run(parsed_args) or self.code
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
+        """Find the orphans, and delete what may be deleted if that was asked for."""
+        with self.handler(parsed_args) as handler:
+            found = sweep(handler, at_once=parsed_args.at_once)
+            deleted = _delete(handler, found, parsed_args) if parsed_args.delete else set()
+        say(_summary(found, deleted))
+        left = [orphan for orphan in found.orphans if orphan.server_id not in deleted]
+        self.code = PROBLEM if left or found.unreadable else OK
+        return COLUMNS, [_row(orphan, deleted) for orphan in found.orphans]
+
+
+def _delete(handler: Handler, found: Sweep, parsed_args: argparse.Namespace) -> set[str]:
+    deleted: set[str] = set()
+    for swept in delete_orphans(handler, found, at_once=parsed_args.at_once, most=parsed_args.max_deletions):
+        problems = (swept.problem,) if swept.report is None else swept.report.problems
+        for problem in problems:
+            say(f"cluster {swept.cluster}: left to do: {problem}")
+        deleted.update(() if swept.report is None else swept.report.deleted)
+    return deleted
+
+
+def _summary(found: Sweep, deleted: set[str]) -> str:
+    unreadable = f"; {counted(found.unreadable, 'server')} in cells that are down cannot be judged" if found.unreadable else ""
+    seen = f"{counted(found.servers, 'server')} of this journal, {counted(len(found.orphans), 'orphan')}"
+    return f"{seen}, {len(deleted)} deleted{unreadable}"
+
+
+def _row(orphan: Orphan, deleted: set[str]) -> tuple[object, ...]:
+    verdict = "" if orphan.verdict is None else str(orphan.verdict.verdict)
+    action = "keep" if orphan.verdict is None else str(orphan.verdict.action)
+    result = "deleted" if orphan.server_id in deleted else "still there"
+    return orphan.cluster, orphan.server_id, orphan.name, verdict, action, orphan.because, result

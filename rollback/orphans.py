@@ -1,0 +1,191 @@
+"""Sweeping: every server of a cloud that carries this journal's marks is accounted for, deleted, or reported.
+
+It catches what nothing else looks for: a request that landed after its cluster was compensated, a second server of a
+request that was sent twice, a server of a cluster that the journal does not know.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from datetime import datetime
+from typing import Final
+
+import attrs
+
+from journal.errors import Fenced, OwnerAlive
+from journal.events import InventoryObserved, PlanAction, VerdictName
+from journal.steps import reason_of
+from journal.store import Head
+from projections.fold import History, fold
+from projections.verdicts import Verdict
+from rollback.choice import Choice, Most
+from rollback.cloud import FoundServer
+from rollback.compensator import Report
+from rollback.handler import Handler
+from rollback.observe import UNKNOWN, check_clocks, row_of
+from rollback.plan import plan
+from rollback.progress import Counted
+from rollback.recovery import AT_ONCE
+
+ACCOUNTED_FOR: Final = frozenset({VerdictName.IN_SERVICE})
+"""The verdicts of servers that are as they should be."""
+
+
+@attrs.frozen
+class Orphan:
+    """A server that carries this journal's marks, and that no live operation or cluster accounts for."""
+
+    server_id: str
+    name: str
+    cluster: str
+    """What its marks say; empty if they do not say it."""
+    because: str
+    """Why it is reported."""
+    verdict: Verdict | None = None
+    """What its cluster's journal says of it; None where that cannot be judged. Nothing of it is deleted then."""
+
+    @property
+    def is_deletable(self) -> bool:
+        """Whether its verdict is to delete it."""
+        return self.verdict is not None and self.verdict.action is PlanAction.DELETE
+
+
+@attrs.frozen
+class Sweep:
+    """What one sweep found. Nothing was changed by it."""
+
+    orphans: tuple[Orphan, ...]
+    servers: int
+    """How many servers carry this journal's marks."""
+    unreadable: int
+    """How many servers are in cells that are down, so that their marks cannot be read."""
+
+    @property
+    def deletable(self) -> tuple[str, ...]:
+        """The clusters that have orphans to delete."""
+        return tuple(sorted({orphan.cluster for orphan in self.orphans if orphan.is_deletable}))
+
+
+@attrs.frozen
+class Swept:
+    """What the deletion of one cluster's orphans came to."""
+
+    cluster: str
+    report: Report | None
+    problem: str = ""
+    """Why there is no report."""
+
+
+def sweep(handler: Handler, *, at_once: int = AT_ONCE) -> Sweep:
+    """List all servers that carry this journal's marks, twice, and judge each by the journal of its cluster.
+
+    An orphan was seen both times, `settle_seconds` apart. Appends nothing and deletes nothing; `delete_orphans` does.
+    Raises UnsuitableCloud, CloudError if the cloud cannot be listed, or StoreUnavailable.
+    """
+    journal, cloud = handler.journal, handler.cloud
+    versions: dict[str, int] = {}
+    for head in journal.store.heads():
+        if not versions:
+            check_clocks(cloud, head.read_at, journal.clock.now())
+        versions[head.stream] = head.version
+    began_at = journal.clock.now()
+    before = {server.id for server in cloud.list_all()}
+    handler.progress(f"listed the cloud; listing again in {journal.settings.settle_seconds:g} s: orphans are those seen twice")
+    journal.clock.sleep(journal.settings.settle_seconds)
+    listed = cloud.list_all()
+    marked = [server for server in listed if server.marks is not None and server.marks.says_journal(journal.id)]
+    clusters: defaultdict[str, list[FoundServer]] = defaultdict(list)
+    for server in marked:
+        if server.id in before:
+            assert server.marks is not None
+            clusters[server.marks.cluster or ""].append(server)
+    looked = [_Look(cluster, versions.get(cluster), began_at, tuple(found)) for cluster, found in sorted(clusters.items())]
+    unreadable = sum(server.status == UNKNOWN and server.marks is None for server in listed)
+    return Sweep(tuple(_judged(handler, looked, at_once)), len(marked), unreadable)
+
+
+def delete_orphans(handler: Handler, found: Sweep, *, at_once: int = AT_ONCE, most: Most | None = None) -> Iterator[Swept]:
+    """Delete the orphans that a sweep found, in an operation of kind sweep for each cluster; yield what came of each.
+
+    Each cluster is looked at again: what its plan says then is what is done. `most`: as in `Choice`.
+    """
+    choice = Choice(most)
+    with handler.journal.threads.pool(at_once) as pool:
+        try:
+            for done in as_completed([pool.submit(_deleted, handler, cluster, choice) for cluster in found.deletable]):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@attrs.frozen
+class _Look:
+    """What the cloud showed of one cluster, from which version of its stream on."""
+
+    cluster: str
+    version: int | None
+    began_at: datetime
+    found: Sequence[FoundServer]
+
+
+def _judged(handler: Handler, looked: Sequence[_Look], at_once: int) -> Iterator[Orphan]:
+    with handler.journal.threads.pool(at_once) as pool:
+        for number, orphans in enumerate(pool.map(lambda look: _orphans(handler, look), looked), start=1):
+            yield from orphans
+            handler.progress(Counted(number, len(looked), "clusters are judged"))
+
+
+def _orphans(handler: Handler, look: _Look) -> list[Orphan]:
+    """Return the orphans among the servers of one cluster."""
+    try:
+        return _judge(handler, look)
+    except Exception as error:  # noqa: BLE001 (one damaged cluster must not hide the orphans of the others)
+        return _reported(look, reason_of(error))
+
+
+def _judge(handler: Handler, look: _Look) -> list[Orphan]:
+    head = handler.journal.store.head(look.cluster) if look.cluster else None
+    if head is None or head.archived_to is not None:
+        return _reported(look, _why_unknown(look, head))
+    if head.owner_alive or look.version is None:
+        return []
+    stream = handler.journal.stream(look.cluster)
+    history = fold(stream.events)
+    if history.cloud not in (None, handler.cloud.name):
+        return _reported(look, f"its cluster lives in another cloud, {history.cloud}")
+    if history.unfinished is not None:
+        return _reported(look, f"the {history.unfinished.kind} of its cluster is unfinished: `provjournal recover` ends it")
+    rows = tuple(row_of(server) for server in look.found)
+    seen = InventoryObserved(rows, False, look.version, look.began_at, handler.cloud.name)  # noqa: FBT003 (it proves no absence)
+    history.apply(stream.draft(seen))
+    return list(_stray(history, look))
+
+
+def _why_unknown(look: _Look, head: Head | None) -> str:
+    if not look.cluster:
+        return "its marks do not say of which cluster it is"
+    if head is None:
+        return "the journal does not know its cluster (was an old backup restored?)"
+    return f"its cluster was archived, to {head.archived_to}"
+
+
+def _stray(history: History, look: _Look) -> Iterator[Orphan]:
+    verdicts: Mapping[str | None, Verdict] = {verdict.server_id: verdict for verdict in plan(history).verdicts}
+    for server in look.found:
+        verdict = verdicts[server.id]
+        if verdict.verdict not in ACCOUNTED_FOR:
+            yield Orphan(server.id, server.name or "", look.cluster, verdict.because, verdict)
+
+
+def _reported(look: _Look, because: str) -> list[Orphan]:
+    return [Orphan(server.id, server.name or "", look.cluster, because) for server in look.found]
+
+
+def _deleted(handler: Handler, cluster: str, choice: Choice) -> Swept:
+    try:
+        return Swept(cluster, handler.compensate(cluster, choice=choice))
+    except (Fenced, OwnerAlive):
+        return Swept(cluster, None, "another conductor is at work on it")
+    except Exception as error:  # noqa: BLE001 (one cluster must not stop the others)
+        return Swept(cluster, None, reason_of(error))
