@@ -240,7 +240,7 @@ def test_one_cluster_that_cannot_be_swept_does_not_stop_the_others(world: World)
     late = [world.cloud.land(world.failed_create(cluster)) for cluster in ("c-1", "c-2", "c-3")]
     found = world.sweep()
     world.cloud.fails["list_journal"] = [None, None, CloudError("HTTP 503")]
-    swept = list(delete_orphans(world.handler(), found))
+    swept = sorted(delete_orphans(world.handler(), found), key=lambda each: each.cluster)
     assert [each.problem for each in swept] == ["", "CloudError: HTTP 503", ""]
     assert set(world.cloud.servers) == {"vm-1", late[1]}
 
