@@ -1,0 +1,121 @@
+"""`provjournal rollback` and `provjournal sweep` on a real Nova, as an operator runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import openstack
+import pytest
+from faults_settings import SETTINGS
+
+from journal.events import OperationKind
+from journal.journal import Journal
+from journal.steps import Refused, Step
+from projections.fold import fold
+from rollback import Handler, NoRecord, OpenStackCloud
+
+
+class Bench:
+    """A journal, the real Nova, and what an operator types."""
+
+    def __init__(self, nova: dict[str, Any], folder: Path) -> None:
+        self.folder = folder
+        self.cloud = OpenStackCloud.connect("demo", SETTINGS)
+        self.journal = Journal.open(f"sqlite:///{folder}/journal.db", upgrade=True, settings=SETTINGS)
+        self._server = {"image_id": nova["image"], "flavor_id": nova["flavor"], "networks": "none"}
+
+    def create(self, step: Step) -> str:
+        return self.cloud.create_server(step, **self._server)
+
+    def dead_create(self, cluster: str, servers: int) -> list[str]:
+        """A create whose conductor died once it had created some servers."""
+        op = self.journal.begin(cluster, OperationKind.CREATE, self.cloud.name)
+        steps = [op.create_server("worker", f"{cluster}-w{number}") for number in range(servers)]
+        made = op.run_all(steps, lambda step: step.created(self.create(step)))
+        op.release()
+        return [str(step.server_id) for step in made]
+
+    def late(self, cluster: str) -> str:
+        """A server whose create was called refused, and which turned up after its cluster was compensated."""
+        steps: list[Step] = []
+        with (
+            Handler(self.journal, self.cloud, NoRecord).operation(cluster, OperationKind.CREATE) as op,
+            op.create_server("worker", f"{cluster}-late") as step,
+        ):
+            steps.append(step)
+            raise Refused("HTTP 409")
+        (step,) = steps
+        return self.create(Step(step.journal, cluster, step.id, step.deadline + timedelta(hours=1), step.name))
+
+    def run(self, *command: str) -> tuple[int, list[dict[str, Any]], str]:
+        program = Path(sys.executable).with_name("provjournal")
+        url = f"sqlite:///{self.folder}/journal.db"
+        more = ("--cloud", "demo", "--settle-seconds", "1", "-f", "json")
+        done = subprocess.run(
+            [program, "--journal", url, *command, *more],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            check=False,
+            env=os.environ,
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, json.loads(done.stdout or "[]"), done.stderr
+
+    @property
+    def left(self) -> set[str]:
+        with openstack.connect(cloud="demo") as connection:
+            return {server.id for server in connection.compute.servers()}
+
+
+@pytest.fixture
+def bench(nova: dict[str, Any], tmp_path: Path) -> Bench:
+    return Bench(nova, tmp_path)
+
+
+def test_what_was_looked_at_is_what_is_done(bench: Bench) -> None:
+    kept, *others = bench.dead_create("choice-1", 4)
+    code, rows, said = bench.run("rollback", "choice-1", "--dry-run", "--max-deletions", "50%")
+    assert (code, len(rows)) == (0, 4)
+    assert "a rollback would be refused: 4 servers are to be deleted, more than the 2 that --max-deletions 50% allows" in said
+
+    code, rows, said = bench.run("rollback", "choice-1", "--max-deletions", "3")
+    assert (code, {row["Result"] for row in rows}) == (1, {"not deleted"})
+    assert {kept, *others} <= bench.left
+
+    code, _, said = bench.run("rollback", "choice-1", "--keep", kept, "--dry-run", "--out", "plan.json")
+    assert (code, "1 to keep" in said, "3 to delete" in said) == (0, True, True)
+    code, rows, said = bench.run("rollback", "choice-1", "--plan", "plan.json")
+    assert (code, rows) == (1, [])
+    assert f"server {kept}: keep (unsafe) → delete (new)" in said
+    assert {kept, *others} <= bench.left
+
+    code, rows, _ = bench.run(
+        "rollback", "choice-1", "--plan", "plan.json", "--keep", kept, "--by", "ops", "--reason", "to look at"
+    )
+    assert (code, {row["Server"]: row["Result"] for row in rows}) == (0, {kept: "kept", **dict.fromkeys(others, "deleted")})
+    assert bench.left & {kept, *others} == {kept}
+
+    code, _, said = bench.run("rollback", "choice-1", "--plan", "plan.json", "--keep", kept)
+    assert (code, said.count("→ none (gone)")) == (1, 3)
+
+
+def test_a_sweep_finds_what_landed_late_and_deletes_it_on_request(bench: Bench) -> None:
+    late = bench.late("late-1")
+    (well,) = bench.dead_create("late-2", 1)
+    code, rows, said = bench.run("sweep")
+    assert (code, {row["Server"]: row["Verdict"] for row in rows}) == (1, {late: "new", well: ""})
+    assert said.endswith("2 servers of this journal, 2 orphans, 0 deleted\n")
+    assert {late, well} <= bench.left
+
+    code, rows, _ = bench.run("sweep", "--delete")
+    assert (code, {row["Server"]: row["Result"] for row in rows}) == (1, {late: "deleted", well: "still there"})
+    assert bench.left & {late, well} == {well}
+    assert [str(op.kind) for op in fold(bench.journal.store.read("late-1")).operations.values()] == ["create", "sweep"]
+
+    assert bench.run("recover")[0] == 0
+    assert bench.run("sweep") == (0, [], bench.run("sweep")[2])
