@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rollback.adoption import Adoption, adopt, adoptable
     from rollback.compensator import Report, preview, rollback_cluster
     from rollback.handler import Handler, handled
     from rollback.openstack import OpenStackCloud
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from rollback.recovery import Recovery, recover
 
 _HOMES = {
+    "Adoption": "adoption",
     "ClusterRecord": "records",
     "CommandRecord": "records",
     "Handler": "handler",
@@ -22,6 +24,8 @@ _HOMES = {
     "Report": "compensator",
     "Sweep": "orphans",
     "Swept": "orphans",
+    "adopt": "adoption",
+    "adoptable": "adoption",
     "delete_orphans": "orphans",
     "handled": "handler",
     "preview": "compensator",
@@ -31,6 +35,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Adoption",
     "ClusterRecord",
     "CommandRecord",
     "Handler",
@@ -42,6 +47,8 @@ __all__ = [
     "Report",
     "Sweep",
     "Swept",
+    "adopt",
+    "adoptable",
     "delete_orphans",
     "handled",
     "preview",

@@ -10,7 +10,7 @@ import attrs
 
 from journal.steps import Step
 from rollback.errors import CloudRefused
-from rollback.marks import FoundMarks
+from rollback.marks import FoundMarks, Marks
 
 
 @attrs.frozen
@@ -63,6 +63,9 @@ class Cloud(Protocol):
 
     def get(self, server_id: str) -> FoundServer | None:
         """Return one server, or None if there is none with this id."""
+
+    def mark(self, server_id: str, marks: Marks) -> None:
+        """Give a server these marks, in place of whatever marks it has; its other tags and metadata stay."""
 
     def delete(self, server_id: str) -> DeleteAnswer:
         """Ask for a server's deletion. Accepted is not gone: that is seen by `get` only."""

@@ -21,7 +21,7 @@ def objection(history: History, journal: UUID, found: FoundServer, *, word_stand
     if found.marks is None:
         return "its cell is down, so its marks cannot be read"
     server = history.servers[found.id]
-    expected = Marks(journal, history.stream, _step(server))
+    expected = expected_marks(history, journal, server)
     needed = {Agreement.BOTH, Agreement.ONE} if _told(server) else {Agreement.BOTH}
     agreed = agreement(found.marks, expected)
     if server.adopted is not None and found.marks.step_id is not None and found.marks.step_id not in history.creates:
@@ -61,7 +61,8 @@ def _told(server: Server) -> bool:
     return completion is not None and completion.reason != FOUND_BY_MARK
 
 
-def _step(server: Server) -> UUID | None:
+def expected_marks(history: History, journal: UUID, server: Server) -> Marks:
+    """Return what the marks of a server that its stream knows must say."""
     if server.adopted is not None:
-        return None
-    return server.mark if server.named_by is None else server.named_by.id
+        return Marks(journal, history.stream, None)
+    return Marks(journal, history.stream, server.mark if server.named_by is None else server.named_by.id)

@@ -7,6 +7,7 @@ RollbackError
 ├── WrongCloud             this is not the cloud, region and project that the stream belongs to
 ├── UnsuitableCloud        the cloud is too old, or its clock is off
 ├── ChoiceRefused          what a person chose does not fit the plan
+├── NotAdoptable           a server cannot be adopted
 ├── NotEmpty               a delete operation left servers
 ├── NotResumable           an operation cannot be carried forward, only rolled back
 └── RecordError            the conductor's own record of a cluster cannot be asked or told
@@ -47,6 +48,15 @@ class ChoiceRefused(RollbackError):
     def __init__(self, cluster: str, why: str, rows: Sequence[str] = ()) -> None:
         told = "".join(f"\n  {row}" for row in rows)
         super().__init__(f"Cluster {cluster!r}: {why}. Nothing was changed.{told}")
+        self.cluster = cluster
+
+
+class NotAdoptable(RollbackError):
+    """A server, or any, cannot be adopted by a cluster. Nothing was changed."""
+
+    def __init__(self, cluster: str, server_id: str | None, why: str) -> None:
+        what = "" if server_id is None else f"server {server_id} cannot be adopted: "
+        super().__init__(f"Cluster {cluster!r}: {what}{why}. Nothing was changed.")
         self.cluster = cluster
 
 

@@ -18,6 +18,8 @@ STEP_TAG: Final = "provjournal-step:"
 JOURNAL_KEY: Final = "provjournal_journal"
 CLUSTER_KEY: Final = "provjournal_cluster"
 STEP_KEY: Final = "provjournal_step"
+KEYS: Final = frozenset({JOURNAL_KEY, CLUSTER_KEY, STEP_KEY})
+"""The metadata that is ours."""
 
 
 @attrs.frozen
@@ -43,6 +45,11 @@ class Marks:
 def marks_of(step: Step) -> Marks:
     """Return the marks of the server that a create step makes."""
     return Marks(step.journal, step.cluster, step.id)
+
+
+def is_mark(tag: str) -> bool:
+    """Whether a tag is one of ours."""
+    return tag.startswith((JOURNAL_TAG, STEP_TAG))
 
 
 def journal_tag(journal: UUID) -> str:

@@ -23,7 +23,7 @@ from journal.steps import Absent, Step
 from rollback.closing import end_of_delete
 from rollback.cloud import DeleteAnswer, FoundServer, refuse_late
 from rollback.errors import CloudError, CloudRefused, UnknownCloud, UnsuitableCloud
-from rollback.marks import FoundMarks, journal_tag, marks_of
+from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
 
 MICROVERSION: Final = "2.69"
 """The compute API version that everything here is written for."""
@@ -97,6 +97,20 @@ class OpenStackCloud:
                 return _found(self._compute.get_server(server_id))
             except sdk.NotFoundException:
                 return None
+
+    def mark(self, server_id: str, marks: Marks) -> None:
+        """Give a server these marks, in place of whatever marks it has; its other tags and metadata stay."""
+        with _translated(f"marking server {server_id}"):
+            server = self._compute.get_server(server_id)
+            stale = KEYS.intersection(server.metadata or ()).difference(marks.metadata)
+            if stale:
+                self._compute.delete_server_metadata(server, keys=sorted(stale))
+            self._compute.set_server_metadata(server, **marks.metadata)
+            for tag in server.tags or ():
+                if is_mark(tag) and tag not in marks.tags:
+                    self._compute.remove_tag_from_server(server, tag)
+            for tag in marks.tags:
+                self._compute.add_tag_to_server(server, tag)
 
     def delete(self, server_id: str) -> DeleteAnswer:
         """Ask for a server's deletion."""

@@ -3,7 +3,7 @@
 Held to the same contract as the real one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,8 +16,8 @@ import attrs
 
 from journal.steps import Absent, Refused, Step
 from rollback.cloud import DeleteAnswer, FoundServer, refuse_late
-from rollback.errors import CloudError
-from rollback.marks import FoundMarks, journal_tag, marks_of
+from rollback.errors import CloudError, CloudRefused
+from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
 
 CLOUD = "RegionOne/5f0c4d"
 
@@ -145,11 +145,12 @@ class SimulatedCloud:
         refuse_late(step, self.clock.now())
         return self.land(step, **attributes)
 
-    def land(self, step: Step, *, tags: Sequence[str] = (), **_: Any) -> str:
+    def land(self, step: Step, *, tags: Sequence[str] = (), metadata: Mapping[str, str] | None = None, **_: Any) -> str:
         """Make the server of a step, as when its POST arrives."""
         self._count += 1
         marks = marks_of(step)
-        server = SimulatedServer(f"vm-{self._count}", step.name, [*tags, *marks.tags], marks.metadata, self.clock.now())
+        said = {**(metadata or {}), **marks.metadata}
+        server = SimulatedServer(f"vm-{self._count}", step.name, [*tags, *marks.tags], said, self.clock.now())
         self.servers[server.id] = server
         return server.id
 
@@ -194,6 +195,16 @@ class SimulatedCloud:
         self._call("get", server_id)
         server = self.servers.get(server_id)
         return None if server is None else server.shown()
+
+    def mark(self, server_id: str, marks: Marks) -> None:
+        """Give a server these marks, in place of whatever marks it has."""
+        self._call("mark", server_id)
+        server = self.servers.get(server_id)
+        if server is None:
+            msg = f"server {server_id} is not there"
+            raise CloudRefused(msg)
+        server.tags = [*(tag for tag in server.tags if not is_mark(tag)), *marks.tags]
+        server.metadata = {key: said for key, said in server.metadata.items() if key not in KEYS} | marks.metadata
 
     def delete(self, server_id: str) -> DeleteAnswer:
         """Ask for a server's deletion."""

@@ -104,6 +104,27 @@ def test_what_was_looked_at_is_what_is_done(bench: Bench) -> None:
     assert (code, said.count("→ none (gone)")) == (1, 3)
 
 
+def test_servers_from_before_the_journal_are_adopted_and_marked_again(bench: Bench) -> None:
+    (old,) = bench.dead_create("adopt-0", 1)
+    compute = bench.cloud.connection.compute
+    compute.wait_for_server(compute.get_server(old), interval=0.1, wait=60)
+    compute.delete_server_metadata(old)
+    for tag in compute.get_server(old).tags:
+        compute.remove_tag_from_server(old, tag)
+    code, rows, said = bench.run("adopt", "adopt-1", "--server", old, "--dry-run")
+    assert (code, rows[0]["Result"], said.splitlines()[-1]) == (0, "adopted", "this was a dry run: nothing was changed")
+    code, rows, _ = bench.run("adopt", "adopt-1", "--server", old, "--node-group", "db", "--reason", "made by hand")
+    assert (code, rows[0]["Result"]) == (0, "adopted")
+    compute.remove_tag_from_server(old, compute.get_server(old).tags[0])
+    assert bench.run("adopt", "adopt-1", "--server", old)[1][0]["Result"] == "marked again"
+    code, _, said = bench.run("adopt", "adopt-2", "--server", old)
+    assert (code, "its marks say that it is another's: cluster 'adopt-1'" in said) == (1, True)
+    bench.journal.request_deletion("adopt-1", by="user")
+    code, rows, _ = bench.run("rollback", "adopt-1")
+    assert (code, [row["Result"] for row in rows]) == (0, ["deleted"])
+    assert old not in bench.left
+
+
 def test_a_sweep_finds_what_landed_late_and_deletes_it_on_request(bench: Bench) -> None:
     late = bench.late("late-1")
     (well,) = bench.dead_create("late-2", 1)

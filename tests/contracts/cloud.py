@@ -9,7 +9,8 @@ import pytest
 
 from journal.steps import Refused, Step
 from rollback.cloud import DeleteAnswer
-from rollback.marks import Agreement, Marks, agreement, marks_of
+from rollback.errors import CloudRefused
+from rollback.marks import Agreement, FoundMarks, Marks, agreement, marks_of
 
 
 class CloudContract:
@@ -62,6 +63,22 @@ class CloudContract:
         ids = {create(step), create(step)}
         assert {found.id for found in cloud.list_journal(step.journal)} == ids
         assert len(ids) == 2
+
+    def test_a_server_can_be_marked_again(
+        self, cloud: Any, step: Step, create: Callable[..., str], settled: Callable[[Callable[[], bool]], None]
+    ) -> None:
+        server_id = create(step, tags=["mine"], metadata={"role": "worker"})
+        settled(lambda: bool(cloud.is_active(server_id)))
+        for marks in (Marks(uuid4(), "c-2", None), Marks(uuid4(), "c-3", uuid4()), marks_of(step)):
+            cloud.mark(server_id, marks)
+            found = cloud.get(server_id)
+            assert agreement(found.marks, marks) is Agreement.BOTH
+            assert found.marks == FoundMarks.of(marks.tags, marks.metadata), "nothing of the marks before is left"
+            assert [server.id for server in cloud.list_journal(marks.journal)] == [server_id]
+
+    def test_a_server_that_is_not_there_cannot_be_marked(self, cloud: Any) -> None:
+        with pytest.raises(CloudRefused):
+            cloud.mark(str(uuid4()), Marks(uuid4(), "c-1", None))
 
     def test_a_deleted_server_is_gone(
         self, cloud: Any, step: Step, create: Callable[[Step], str], settled: Callable[[Callable[[], bool]], None]
