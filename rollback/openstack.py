@@ -113,13 +113,18 @@ class OpenStackCloud:
                 self._compute.add_tag_to_server(server, tag)
 
     def delete(self, server_id: str) -> DeleteAnswer:
-        """Ask for a server's deletion."""
+        """Ask for a server's deletion. ABSENT only if the server cannot be found either: whatever is in between may say 404."""
         with _translated(f"deleting server {server_id}"):
             try:
                 self._compute.delete_server(server_id, ignore_missing=False)
             except sdk.NotFoundException:
-                return DeleteAnswer.ABSENT
-        return DeleteAnswer.ACCEPTED
+                absent = True
+            else:
+                absent = False
+        if absent and self.get(server_id) is not None:
+            msg = f"deleting server {server_id}: the cloud says that it is not there, but it is"
+            raise CloudRefused(msg)
+        return DeleteAnswer.ABSENT if absent else DeleteAnswer.ACCEPTED
 
     def create_server(self, step: Step, **attributes: Any) -> str:
         """Create a server with the marks of its step and return its id; `attributes` as openstacksdk's compute proxy takes them.
