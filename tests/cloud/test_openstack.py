@@ -10,10 +10,12 @@ import openstack
 import pytest
 from contracts.cloud import CloudContract
 from faults_settings import SETTINGS
+from hostile.proxy import Fault, HostileProxy, Kind
 
 from journal.steps import Refused, Step
 from rollback import OpenStackCloud
-from rollback.errors import CloudError, UnknownCloud, UnsuitableCloud
+from rollback.cloud import DeleteAnswer
+from rollback.errors import CloudError, CloudRefused, UnknownCloud, UnsuitableCloud
 from rollback.openstack import MICROVERSION
 
 SECONDS = 60
@@ -110,6 +112,21 @@ def test_a_delete_that_fails_on_the_host_shows_as_error(cloud: OpenStackCloud, s
     cloud.delete(server_id)
     until(lambda: (found := cloud.get(server_id)) is not None and (found.status, found.is_deleting) == ("ERROR", False))
     cloud.delete(server_id)
+    until(lambda: cloud.is_gone(server_id))
+
+
+def test_a_delete_that_something_in_between_answers_with_404_is_not_believed(
+    cloud: OpenStackCloud, nova: dict[str, Any], step: Step, create: Callable[..., str]
+) -> None:
+    server_id = create(step)
+    fault = Fault(Kind.ANSWERED, 404)
+    with HostileProxy(nova["ports"]["compute"], fault=fault, at=0) as proxy, openstack.connect(cloud="demo") as connection:
+        connection.session.session.proxies = {"http": proxy.url}
+        behind = OpenStackCloud(connection)
+        proxy.counts = True
+        with pytest.raises(CloudRefused, match=f"deleting server {server_id}: the cloud says that it is not there, but it is"):
+            behind.delete(server_id)
+        assert behind.delete(server_id) is DeleteAnswer.ACCEPTED
     until(lambda: cloud.is_gone(server_id))
 
 
