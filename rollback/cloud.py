@@ -1,6 +1,6 @@
 """The narrow port to the cloud: all that the compensator asks of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Protocol
@@ -26,6 +26,22 @@ class FoundServer:
     created_at: datetime | None
     marks: FoundMarks | None
     is_deleting: bool = False
+
+
+@attrs.frozen
+class Everything:
+    """A listing of all servers of the project."""
+
+    servers: Sequence[FoundServer]
+    hides_down_cells: bool = False
+    """Whether servers of a cell that is down can be missing in it.
+
+    Nova shows them on the first page, as far as there is room for them, and on no other (`_is_cell_down_supported` in
+    nova/api/openstack/compute/servers.py, `get_all` in nova/compute/api.py).
+    """
+
+    def __iter__(self) -> Iterator[FoundServer]:
+        return iter(self.servers)
 
 
 def refuse_late(step: Step, now: datetime) -> None:
@@ -58,8 +74,8 @@ class Cloud(Protocol):
     def list_journal(self, journal: UUID) -> Sequence[FoundServer]:
         """Return the servers whose tags name this journal. Servers of a cell that is down are silently left out."""
 
-    def list_all(self) -> Sequence[FoundServer]:
-        """Return all servers of the project. Those of a cell that is down have status UNKNOWN and no marks."""
+    def list_all(self) -> Everything:
+        """Return all servers of the project. Those of a cell that is down have status UNKNOWN and no marks, or are missing."""
 
     def get(self, server_id: str) -> FoundServer | None:
         """Return one server, or None if there is none with this id."""

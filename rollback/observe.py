@@ -2,8 +2,8 @@
 
 Not found by its tag is not yet absent: a POST may still land, and a filtered listing silently skips cells that are
 down. So an observation is complete only if it joins two listings by tag, apart from each other by the time to settle,
-one listing of everything without a server of unknown status, and a look by id for each server that is known, not gone
-and was not listed.
+one listing of everything on one page, without a server of unknown status, and a look by id for each server that is known,
+not gone and was not listed.
 """
 
 from collections.abc import Mapping
@@ -93,7 +93,7 @@ def observe(
         server = cloud.get(server_id)
         if server is not None:
             found[server_id] = server
-    complete = not any(server.status == UNKNOWN for server in (*everything, *found.values()))
+    complete = not everything.hides_down_cells and not any(s.status == UNKNOWN for s in (*everything, *found.values()))
     rows = tuple(row_of(found[server_id]) for server_id in sorted(found))
     return Observation(InventoryObserved(rows, complete, as_of, began_at, cloud.name), found)
 

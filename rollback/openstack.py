@@ -5,7 +5,7 @@ servers it could not see. Creates are never retried: a read timeout or a 5xx doe
 (keystoneauth would send the POST again).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,19 +15,22 @@ from uuid import UUID
 import openstack
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
+from openstack.compute.v2.server import Server
 from openstack.connection import Connection
 
 from journal.events import StepOutcome
 from journal.settings import Settings
 from journal.steps import Absent, Step
 from rollback.closing import end_of_delete
-from rollback.cloud import DeleteAnswer, FoundServer, refuse_late
+from rollback.cloud import DeleteAnswer, Everything, FoundServer, refuse_late
 from rollback.errors import CloudError, CloudRefused, UnknownCloud, UnsuitableCloud
 from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
 
 MICROVERSION: Final = "2.69"
 """The compute API version that everything here is written for."""
 
+LISTINGS: Final = 3
+"""How often a listing is begun whose pages change underneath it."""
 _REFUSED: Final = frozenset({400, 401, 403, 404, 409, 413, 422, 429})
 """HTTP codes that say that nothing was done. A create's marks are looked for all the same: not even 400 is proof."""
 
@@ -84,11 +87,13 @@ class OpenStackCloud:
 
     def list_journal(self, journal: UUID) -> Sequence[FoundServer]:
         """Return the servers whose tags name this journal."""
-        return self._list(tags=journal_tag(journal))
+        servers, _ = self._list({"tags": journal_tag(journal)})
+        return servers
 
-    def list_all(self) -> Sequence[FoundServer]:
+    def list_all(self) -> Everything:
         """Return all servers of the project: a listing without filters is the only one that shows cells that are down."""
-        return self._list()
+        servers, pages = self._list({})
+        return Everything(servers, hides_down_cells=pages > 1)
 
     def get(self, server_id: str) -> FoundServer | None:
         """Return one server, or None if there is none with this id."""
@@ -167,9 +172,43 @@ class OpenStackCloud:
             raise CloudError(msg)
         return ended is not None
 
-    def _list(self, **query: Any) -> list[FoundServer]:
+    def _list(self, query: Mapping[str, str]) -> tuple[list[FoundServer], int]:
+        """Return the servers of a listing, and how many pages it had.
+
+        The server that a page ends with marks where the next one begins. If it is gone by then, or its cell goes down,
+        Nova answers with an error (HTTP 400, 500), and the listing is begun again.
+        """
+        for again in range(LISTINGS):
+            listed: list[FoundServer] = []
+            marker: dict[str, str] = {}
+            pages = 0
+            try:
+                while marker or not pages:
+                    page = self._page({**query, **marker})
+                    pages += 1
+                    listed += [_listed(row) for row in page["servers"]]
+                    marker = {"marker": listed[-1].id} if page.get("servers_links") else {}
+            except CloudError:
+                if not pages or again + 1 == LISTINGS:
+                    raise
+                continue
+            return listed, pages
+        raise AssertionError
+
+    def _page(self, query: Mapping[str, str]) -> dict[str, Any]:
         with _translated("listing servers"):
-            return [_found(server) for server in self._compute.servers(**query)]
+            answer = self._compute.get("/servers/detail", params=query)
+            sdk.raise_from_response(answer)
+            try:
+                page: dict[str, Any] = answer.json()
+            except ValueError as error:
+                msg = f"listing servers: the cloud's answer cannot be read: {error}"
+                raise CloudError(msg) from error
+        return page
+
+
+def _listed(row: Any) -> FoundServer:
+    return _found(Server.existing(**row))
 
 
 def _found(server: Any) -> FoundServer:

@@ -59,6 +59,8 @@ class Sweep:
     """How many servers carry this journal's marks."""
     unreadable: int
     """How many servers are in cells that are down, so that their marks cannot be read."""
+    hides_down_cells: bool = False
+    """Whether there may be more of those: the listing had several pages, and shows them only on the first."""
 
     @property
     def deletable(self) -> tuple[str, ...]:
@@ -101,7 +103,7 @@ def sweep(handler: Handler, *, at_once: int = AT_ONCE) -> Sweep:
             clusters[server.marks.cluster or ""].append(server)
     looked = [_Look(cluster, versions.get(cluster), began_at, tuple(found)) for cluster, found in sorted(clusters.items())]
     unreadable = sum(server.status == UNKNOWN and server.marks is None for server in listed)
-    return Sweep(tuple(_judged(handler, looked, at_once)), len(marked), unreadable)
+    return Sweep(tuple(_judged(handler, looked, at_once)), len(marked), unreadable, listed.hides_down_cells)
 
 
 def delete_orphans(handler: Handler, found: Sweep, *, at_once: int = AT_ONCE, most: Most | None = None) -> Iterator[Swept]:

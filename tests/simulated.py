@@ -15,7 +15,7 @@ from uuid import UUID
 import attrs
 
 from journal.steps import Absent, Refused, Step
-from rollback.cloud import DeleteAnswer, FoundServer, refuse_late
+from rollback.cloud import DeleteAnswer, Everything, FoundServer, refuse_late
 from rollback.errors import CloudError, CloudRefused
 from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
 
@@ -125,6 +125,8 @@ class SimulatedCloud:
         self.fails: dict[str, list[Exception | None]] = {}
         self.hidden: set[str] = set()
         """Servers that listings leave out, as Nova does between two pages; asking for the id shows them."""
+        self.page = 1000
+        """How many servers fit on a page of a listing."""
         self.delete_seconds = 0.0
         self.delete_goes_to_error = 0
         self.skew = timedelta()
@@ -185,10 +187,11 @@ class SimulatedCloud:
         listed = (server for server in self._listed() if tag in server.tags and not server.cell_is_down)
         return [server.shown() for server in listed]
 
-    def list_all(self) -> list[FoundServer]:
-        """Return all servers."""
+    def list_all(self) -> Everything:
+        """Return all servers; of cells that are down only if all fit on one page."""
         self._call("list_all", "")
-        return [server.shown() for server in self._listed()]
+        pages = len(self._listed()) > self.page
+        return Everything([s.shown() for s in self._listed() if not (pages and s.cell_is_down)], hides_down_cells=pages)
 
     def get(self, server_id: str) -> FoundServer | None:
         """Return one server."""

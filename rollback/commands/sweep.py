@@ -62,6 +62,8 @@ def _delete(handler: Handler, found: Sweep, parsed_args: argparse.Namespace) -> 
 
 def _summary(found: Sweep, deleted: set[str]) -> str:
     unreadable = f"; {counted(found.unreadable, 'server')} in cells that are down cannot be judged" if found.unreadable else ""
+    if found.hides_down_cells:
+        unreadable += "; the listing had several pages, so servers in cells that are down are missing in it"
     seen = f"{counted(found.servers, 'server')} of this journal, {counted(len(found.orphans), 'orphan')}"
     return f"{seen}, {len(deleted)} deleted{unreadable}"
 

@@ -115,19 +115,63 @@ def test_a_delete_that_fails_on_the_host_shows_as_error(cloud: OpenStackCloud, s
     until(lambda: cloud.is_gone(server_id))
 
 
+@pytest.fixture
+def proxy(nova: dict[str, Any]) -> Iterator[HostileProxy]:
+    with HostileProxy(nova["ports"]["compute"]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def behind(proxy: HostileProxy) -> Iterator[OpenStackCloud]:
+    """The cloud as it is seen through the proxy, whose calls count from here on."""
+    with openstack.connect(cloud="demo") as connection:
+        connection.session.session.proxies = {"http": proxy.url}
+        cloud = OpenStackCloud(connection)
+        proxy.counts = True
+        yield cloud
+
+
+def three_active(cloud: OpenStackCloud, step: Step, create: Callable[..., str]) -> set[str]:
+    """Create three servers and wait: one that leaves the scheduler for its cell can be missing between two pages."""
+    ids = {create(step) for _ in range(3)}
+    until(lambda: all(cloud.is_active(server_id) for server_id in ids))
+    return ids
+
+
 def test_a_delete_that_something_in_between_answers_with_404_is_not_believed(
-    cloud: OpenStackCloud, nova: dict[str, Any], step: Step, create: Callable[..., str]
+    proxy: HostileProxy, behind: OpenStackCloud, step: Step, create: Callable[..., str]
 ) -> None:
     server_id = create(step)
-    fault = Fault(Kind.ANSWERED, 404)
-    with HostileProxy(nova["ports"]["compute"], fault=fault, at=0) as proxy, openstack.connect(cloud="demo") as connection:
-        connection.session.session.proxies = {"http": proxy.url}
-        behind = OpenStackCloud(connection)
-        proxy.counts = True
-        with pytest.raises(CloudRefused, match=f"deleting server {server_id}: the cloud says that it is not there, but it is"):
-            behind.delete(server_id)
-        assert behind.delete(server_id) is DeleteAnswer.ACCEPTED
-    until(lambda: cloud.is_gone(server_id))
+    proxy.fault, proxy.at = Fault(Kind.ANSWERED, 404), 0
+    with pytest.raises(CloudRefused, match=f"deleting server {server_id}: the cloud says that it is not there, but it is"):
+        behind.delete(server_id)
+    assert behind.delete(server_id) is DeleteAnswer.ACCEPTED
+    until(lambda: behind.is_gone(server_id))
+
+
+def test_a_listing_of_several_pages_is_whole_and_says_that_it_hides_cells_that_are_down(
+    proxy: HostileProxy, behind: OpenStackCloud, step: Step, create: Callable[..., str]
+) -> None:
+    ids = three_active(behind, step, create)
+    assert not behind.list_all().hides_down_cells
+    proxy.page, before = 1, len(proxy.calls)
+    assert {found.id for found in behind.list_journal(step.journal)} == ids
+    assert len(proxy.calls) - before == 4
+    everything = behind.list_all()
+    assert (everything.hides_down_cells, ids <= {found.id for found in everything}) == (True, True)
+
+
+def test_a_listing_is_begun_again_where_the_marker_of_a_page_has_vanished(
+    proxy: HostileProxy, behind: OpenStackCloud, step: Step, create: Callable[..., str]
+) -> None:
+    ids = three_active(behind, step, create)
+    before = len(proxy.calls)
+    proxy.page, proxy.fault, proxy.at = 1, Fault(Kind.ANSWERED, 400), before + 2
+    assert {found.id for found in behind.list_journal(step.journal)} == ids
+    assert len(proxy.calls) - before == 3 + 4
+    proxy.at = len(proxy.calls)
+    with pytest.raises(CloudRefused, match="listing servers: HTTP 400"):
+        behind.list_journal(step.journal)
 
 
 def test_the_clouds_clock_is_the_date_of_its_answers(cloud: OpenStackCloud) -> None:

@@ -82,6 +82,8 @@ class HostileProxy:
         self.patience = patience
         """How long the client waits for an answer, in seconds."""
         self.compute_port = compute_port
+        self.page = 0
+        """How many servers a page of a listing holds; 0 for as many as Nova likes."""
         self.counts = False
         """Whether requests count: set it once everything is prepared."""
         self._lock = threading.Lock()
@@ -142,6 +144,8 @@ class _Relay(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         target = f"{url.path}?{url.query}" if url.query else url.path
+        if self.proxy.page and LISTING.match(target):
+            target += f"{'&' if url.query else '?'}limit={self.proxy.page}"
         fault = self.proxy.decide(url.port, _called(self.command, target))
 
         def send() -> _Answer:

@@ -366,6 +366,18 @@ def test_a_cell_that_is_down_proves_nothing_and_the_operation_stays_open(world: 
     assert world.cloud.servers == {}
 
 
+def test_a_project_of_several_pages_proves_nothing_absent_while_a_cell_may_be_down(world: World) -> None:
+    world.crashed_create(3, lost=True)
+    world.cloud.servers["vm-3"].cell_is_down = True
+    world.cloud.page = 2
+    report = world.rollback()
+    assert not report.complete
+    assert "is still in doubt: the cloud could not be seen whole" in report.problems[0]
+    world.cloud.servers["vm-3"].cell_is_down = False
+    assert world.rollback().deleted == ("vm-3",)
+    assert world.rollback().complete
+
+
 def test_a_delete_that_goes_to_error_is_recorded_and_tried_again(world: World) -> None:
     world.crashed_create(1)
     world.cloud.delete_goes_to_error = 1
