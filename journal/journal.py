@@ -150,6 +150,10 @@ class Journal:
         """Record an operator's word of a server (`new`, `unneeded`, `unsafe` or `in_service`): it overrides replay."""
         return self._existing(cluster).append_next(OperatorResolved(word, by, reason, server_id=server_id))[0]
 
+    def resolve_gone(self, cluster: str, step: UUID, *, by: str, reason: str) -> Event:
+        """Record an operator's word that a create made nothing, or that what it made is gone: it is not in doubt any more."""
+        return self._existing(cluster).append_next(OperatorResolved(Word.GONE, by, reason, step=step))[0]
+
     def adopt(self, cluster: str, servers: Sequence[AdoptedServer], cloud: str, *, by: str, reason: str) -> Event:
         """Record that servers which existed before their journal are in service. Mark them in the cloud first."""
         stream = self._writer(cluster)

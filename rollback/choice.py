@@ -55,6 +55,11 @@ class Choice:
     plan: PlanMade | None = None
     """The plan that was looked at. Another one is not carried out."""
 
+    def __attrs_post_init__(self) -> None:
+        if (self.only or self.keep) and not self.by:
+            msg = "say who chose (`by`): the journal records it as this person's word"
+            raise ValueError(msg)
+
     def refuse(self, now: Plan) -> None:
         """Raise ChoiceRefused where a server was named that the plan does not have, or would not delete."""
         unknown = sorted({*self.only, *self.keep} - {verdict.server_id for verdict in now.verdicts})

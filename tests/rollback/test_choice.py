@@ -43,7 +43,7 @@ class World:
         return rollback_cluster(self.journal, self.cloud, "c-1", choice=Choice(**choice, by="ops", reason="let me look"))
 
     def preview(self, **choice: Any) -> Plan:
-        return preview(self.journal, self.cloud, "c-1", choice=Choice(**choice))
+        return preview(self.journal, self.cloud, "c-1", choice=Choice(**choice, by="ops"))
 
     @property
     def version(self) -> int:
@@ -187,6 +187,11 @@ def test_a_choice_that_does_not_fit_the_plan_changes_nothing(world: World, choic
         with pytest.raises(ChoiceRefused, match=said):
             attempt(**choice)
     assert (world.version, len(world.there)) == (version, 4)
+
+
+def test_somebody_must_have_chosen() -> None:
+    with pytest.raises(ValueError, match="say who chose"):
+        Choice(keep=["vm-1"])
 
 
 # By which plan

@@ -378,6 +378,16 @@ def test_a_project_of_several_pages_proves_nothing_absent_while_a_cell_may_be_do
     assert world.rollback().complete
 
 
+def test_an_operator_can_say_that_a_create_in_doubt_made_nothing(world: World) -> None:
+    world.cloud.fails["create_server"] = [None, CloudError("it never arrived")]
+    _, step = world.crashed_create(2)
+    world.cloud.page = 0
+    assert not world.rollback().complete
+    world.journal.resolve_gone(CLUSTER, step.id, by="ops", reason="nobody has it")
+    assert world.rollback().complete
+    assert world.cloud.servers == {}
+
+
 def test_a_delete_that_goes_to_error_is_recorded_and_tried_again(world: World) -> None:
     world.crashed_create(1)
     world.cloud.delete_goes_to_error = 1
