@@ -79,7 +79,7 @@ class Application(App):
             console.setFormatter(OneLine(self.CONSOLE_MESSAGE_FORMAT))
         TOLD.quiet = self.options.verbose_level < self.DEFAULT_VERBOSE_LEVEL
         if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
-            for library in ("alembic", "keystoneauth", "openstack", "stevedore"):
+            for library in ("alembic", "keystoneauth", "openstack", "stevedore", "urllib3"):
                 logging.getLogger(library).setLevel(logging.ERROR)
 
     def run_subcommand(self, argv: list[str]) -> int:

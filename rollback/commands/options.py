@@ -3,9 +3,11 @@
 import argparse
 import os
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Final
 
 import attrs
 import rich.progress
@@ -19,6 +21,10 @@ from rollback.errors import RecordError, RollbackError, UnknownCloud
 from rollback.handler import Handler
 from rollback.progress import Counted, Progress
 from rollback.records import CommandRecord, Records, load_records
+
+
+COUNTED_EVERY_SECONDS: Final = 10.0
+"""How often a number is told where there is no bar to show it."""
 
 
 class NeedsCloud(NeedsJournal):
@@ -97,10 +103,18 @@ def shown() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with rich.progress.Progress(*columns, console=TOLD, transient=True, disable=TOLD.quiet or not TOLD.is_terminal) as bars:
         tasks: dict[str, rich.progress.TaskID] = {}
+        counted_at = -COUNTED_EVERY_SECONDS
 
         def show(line: str) -> None:
-            if not isinstance(line, Counted) or bars.disable:
+            nonlocal counted_at
+            if not isinstance(line, Counted):
                 say(line)
+                return
+            if bars.disable:
+                now = time.monotonic()
+                if line.done == line.total or now - counted_at >= COUNTED_EVERY_SECONDS:
+                    counted_at = now
+                    say(line)
                 return
             if line.what not in tasks:
                 tasks[line.what] = bars.add_task(line.what)
