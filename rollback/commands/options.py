@@ -22,7 +22,6 @@ from rollback.handler import Handler
 from rollback.progress import Counted, Progress
 from rollback.records import CommandRecord, Records, load_records
 
-
 COUNTED_EVERY_SECONDS: Final = 10.0
 """How often a number is told where there is no bar to show it."""
 
