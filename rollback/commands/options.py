@@ -13,7 +13,7 @@ import attrs
 import rich.progress
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from journal.command_line import PROBLEM, TOLD, CommandError, NeedsJournal, say
+from journal.command_line import OK, PROBLEM, TOLD, CommandError, ListCommand, NeedsJournal, say
 from journal.journal import Journal
 from journal.settings import Settings
 from rollback.choice import Most
@@ -75,6 +75,17 @@ class NeedsCloud(NeedsJournal):
             raise CommandError(str(error)) from error
         except RollbackError as error:
             raise CommandError(str(error), PROBLEM) from error
+
+
+class CompensatingCommand(NeedsCloud, ListCommand):
+    """A command that shows rows, and whose exit code says whether anything is left to do."""
+
+    code: int
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command."""
+        self.code = OK
+        return super().run(parsed_args) or self.code
 
 
 def add_most(parser: argparse.ArgumentParser) -> None:

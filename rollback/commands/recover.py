@@ -3,18 +3,18 @@
 import argparse
 from collections.abc import Iterator, Sequence
 
-from journal.command_line import OK, PROBLEM, CommandError, ListCommand, counted, say
+from journal.command_line import OK, PROBLEM, CommandError, counted, say
 from journal.commands.options import number
 from journal.errors import StoreError
 from journal.metrics import JournalMetrics
-from rollback.commands.options import NeedsCloud, add_most, seconds
+from rollback.commands.options import CompensatingCommand, add_most, seconds
 from rollback.handler import Handler
 from rollback.recovery import AT_ONCE, Recovery, foresee, recover
 
 COLUMNS = ("Cluster", "Status", "Deleted", "Kept", "Left to do")
 
 
-class Recover(NeedsCloud, ListCommand):
+class Recover(CompensatingCommand):
     """Bring all clusters to a safe state whose conductor died. Exit code 1 if something is left to do.
 
     Clusters that a living conductor is at work on are left to it: run it wherever and as often as you like.
@@ -37,11 +37,6 @@ class Recover(NeedsCloud, ListCommand):
             help=f"how many clusters are recovered at the same time (default: {AT_ONCE})",
         )
         return parser
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; its exit code says whether anything is left to do."""
-        self.code = OK
-        return super().run(parsed_args) or self.code
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
         """Recover once, again and again, or show what would be done."""

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import msgspec
 
-from journal.command_line import OK, PROBLEM, CommandError, ListCommand, say
+from journal.command_line import OK, PROBLEM, CommandError, say
 from journal.commands.options import add_by
 from journal.events import PlanMade
 from rollback.choice import Choice
-from rollback.commands.options import NeedsCloud, add_most
+from rollback.commands.options import CompensatingCommand, add_most
 from rollback.commands.tables import COLUMNS, counts, result, rows, told
 from rollback.compensator import preview
 from rollback.handler import Handler
 
 
-class Rollback(NeedsCloud, ListCommand):
+class Rollback(CompensatingCommand):
     """Bring the cloud to a safe state for a cluster whose operation failed. Exit code 1 if something is left to do.
 
     To carry out exactly what you have looked at: `rollback CLUSTER --dry-run --out FILE`, then `rollback CLUSTER --plan FILE`,
@@ -49,11 +49,6 @@ class Rollback(NeedsCloud, ListCommand):
         add_by(parser)
         parser.add_argument("--reason", metavar="TEXT", default="", help="why these servers, for whoever reads it later")
         return parser
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; its exit code says whether anything is left to do."""
-        self.code = OK
-        return super().run(parsed_args) or self.code
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
         """Roll back, or show what a rollback would do."""

@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from journal.command_line import OK, PROBLEM, ListCommand, counted, say
+from journal.command_line import OK, PROBLEM, counted, say
 from journal.commands.options import number
-from rollback.commands.options import NeedsCloud, add_most
+from rollback.commands.options import CompensatingCommand, add_most
 from rollback.handler import Handler
 from rollback.orphans import Orphan, Sweep, delete_orphans, sweep
 from rollback.recovery import AT_ONCE
@@ -13,7 +13,7 @@ from rollback.recovery import AT_ONCE
 COLUMNS = ("Cluster", "Server", "Name", "Verdict", "Action", "Because", "Result")
 
 
-class SweepCommand(NeedsCloud, ListCommand):
+class SweepCommand(CompensatingCommand):
     """Find all servers that carry this journal's marks and that no live operation or cluster accounts for.
 
     Nothing is deleted unless you ask for it, and nothing then but what its cluster's plan deletes. Exit code 1 if
@@ -33,11 +33,6 @@ class SweepCommand(NeedsCloud, ListCommand):
             help=f"how many clusters are judged or swept at the same time (default: {AT_ONCE})",
         )
         return parser
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; its exit code says whether anything is left to do."""
-        self.code = OK
-        return super().run(parsed_args) or self.code
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
         """Find the orphans, and delete what may be deleted if that was asked for."""
