@@ -1,6 +1,7 @@
 """The compensator against a simulated cloud: what it deletes, what it keeps, what it refuses, and that it ends."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ from journal.memory import MemoryStore
 from journal.settings import Settings
 from journal.sql.store import open_store
 from journal.steps import Refused, Step
+from journal.threads import SystemThreads
 from projections.fold import History, fold
 from rollback.cloud import FoundServer
 from rollback.compensator import preview, rollback_cluster
@@ -233,6 +235,28 @@ def test_a_hold_that_is_placed_while_deleting_stops_what_is_left(world: World) -
     assert not report.complete
     assert report.deleted == ("vm-1",)
     assert set(world.cloud.servers) == {"vm-2", "vm-3"}
+
+
+def test_a_hold_stops_all_but_what_is_under_way_in_other_threads(world: World) -> None:
+    world.crashed_create(30)
+    world.journal.threads = SystemThreads()
+    world.journal.settings = attrs.evolve(world.journal.settings, deletes_at_once=5)
+    delete, lock, asked = world.cloud.delete, threading.Lock(), []
+
+    def delete_or_hold(server_id: str) -> Any:
+        with lock:
+            asked.append(server_id)
+            if len(asked) == 3:
+                world.journal.hold(CLUSTER, by="ops", reason="stop")
+        return delete(server_id)
+
+    world.cloud.delete = delete_or_hold  # type: ignore[method-assign]  # the hold is placed at this very moment
+    report = world.rollback()
+    assert not report.complete
+    assert 3 <= len(report.deleted) <= 5
+    assert len(world.cloud.servers) == 30 - len(report.deleted)
+    world.journal.release(CLUSTER, by="ops", reason="seen")
+    assert world.rollback().complete
 
 
 def test_marks_of_a_step_that_the_journal_does_not_have_hold_everything_until_somebody_looked(world: World) -> None:
