@@ -59,7 +59,9 @@ class World:
     @property
     def other(self) -> Journal:
         """The journal as another conductor has it."""
-        return Journal(self.journal.store, conductor="b", clock=self.clock)
+        return Journal(
+            self.journal.store, conductor="b", clock=self.clock, threads=self.journal.threads, settings=self.journal.settings
+        )
 
     def crashed_create(self, servers: int = 2, *, lost: bool = False) -> list[Step]:
         """A create whose conductor died; with `lost`, the answer of the last POST never came."""
@@ -333,7 +335,9 @@ def test_a_word_suffices_where_marks_are_gone_but_not_where_they_contradict(
 def test_the_marks_are_read_again_where_the_listing_is_older_than_a_minute(world: World) -> None:
     world.crashed_create(1)
     world.journal.settings = attrs.evolve(world.journal.settings, settle_seconds=61)
-    journal = Journal(world.journal.store, conductor="b", clock=world.clock, settings=world.journal.settings)
+    journal = Journal(
+        world.journal.store, conductor="b", clock=world.clock, threads=SimulatedThreads(), settings=world.journal.settings
+    )
     list_all = world.cloud.list_all
 
     def list_then_change() -> list[FoundServer]:
@@ -544,6 +548,7 @@ def test_a_sweep_that_cannot_delete_anything_is_not_begun(world: World) -> None:
 def test_a_sweep_that_meets_a_deletion_stays_open_until_everything_is_gone(world: World) -> None:
     (step,) = world.crashed_create(1)
     world.rollback()
+    world.journal.settings = attrs.evolve(world.journal.settings, deletes_at_once=1)
     lost = [world.repeated_post(step), world.repeated_post(step)]
     world.cloud.fails["delete"] = [ConnectionAbortedError("the conductor that sweeps dies")]
     with pytest.raises(ConnectionAbortedError):
@@ -682,7 +687,9 @@ def test_an_interrupt_is_not_kept_waiting_for_deletes(world: World) -> None:
 def test_marks_that_could_not_be_read_leave_the_rollback_incomplete(world: World) -> None:
     world.crashed_create(1)
     world.cloud.fails["list_journal"] = [None, None, CloudError("502")]
-    journal = Journal(world.journal.store, conductor="b", clock=world.clock, settings=Settings(settle_seconds=61))
+    journal = Journal(
+        world.journal.store, conductor="b", clock=world.clock, threads=SimulatedThreads(), settings=Settings(settle_seconds=61)
+    )
     report = rollback_cluster(journal, world.cloud, CLUSTER)
     assert (report.complete, report.problems) == (False, ("server vm-1: its marks cannot be read",))
     assert world.history.errors[-1] == report.problems[0]
@@ -690,7 +697,9 @@ def test_marks_that_could_not_be_read_leave_the_rollback_incomplete(world: World
 
 def test_errors_with_changing_texts_are_told_once_in_the_journal(world: World) -> None:
     world.crashed_create(1)
-    journal = Journal(world.journal.store, conductor="b", clock=world.clock, settings=Settings(settle_seconds=61))
+    journal = Journal(
+        world.journal.store, conductor="b", clock=world.clock, threads=SimulatedThreads(), settings=Settings(settle_seconds=61)
+    )
     versions = []
     for number in range(3):
         world.cloud.fails["list_journal"] = [None, None, *[CloudError(f"HTTP 500 (req-{number})")] * 5]
@@ -789,17 +798,17 @@ def test_every_compensated_operation_ends_once(world: World) -> None:
 def test_a_journal_restored_from_an_old_backup_deletes_nothing_and_says_what_it_lacks(tmp_path: Path) -> None:
     world, file = World(SimulatedClock(datetime.now(UTC) - timedelta(seconds=300))), tmp_path / "journal.db"
     url = f"sqlite:///{file}"
-    world.journal = Journal(open_store(url, upgrade=True), conductor="a", clock=world.clock)
+    world.journal = Journal(open_store(url, upgrade=True), conductor="a", clock=world.clock, threads=SimulatedThreads())
     world.active()
     world.journal.store.close()
     backup = file.read_bytes()
-    world.journal = Journal(open_store(url), conductor="a", clock=world.clock)
+    world.journal = Journal(open_store(url), conductor="a", clock=world.clock, threads=SimulatedThreads())
     op = world.journal.begin(CLUSTER, OperationKind.SCALE, world.cloud.name)
     with op.create_server("worker", "w9") as step:
         step.created(world.cloud.create_server(step))
     world.journal.store.close()
     file.write_bytes(backup)
-    world.journal = Journal(open_store(url), conductor="a", clock=world.clock)
+    world.journal = Journal(open_store(url), conductor="a", clock=world.clock, threads=SimulatedThreads())
     with pytest.raises(JournalRegressed, match="delete nothing"):
         op.succeed()
     world.journal.request_deletion(CLUSTER, by="user")
@@ -813,7 +822,9 @@ def test_a_journal_restored_from_an_old_backup_deletes_nothing_and_says_what_it_
 def test_nothing_is_deleted_on_the_word_of_an_event_that_was_changed(tmp_path: Path, look: Callable[..., Any]) -> None:
     world, file = World(SimulatedClock(datetime.now(UTC) - timedelta(seconds=300))), tmp_path / "journal.db"
     store = open_store(f"sqlite:///{file}", upgrade=True)
-    world.journal = Journal(store, conductor="a", clock=world.clock, settings=Settings(lease_seconds=0))
+    world.journal = Journal(
+        store, conductor="a", clock=world.clock, threads=SimulatedThreads(), settings=Settings(lease_seconds=0)
+    )
     world.active()
     op = world.journal.begin(CLUSTER, OperationKind.SCALE, world.cloud.name)
     with op.create_server("worker", "w9") as step:
