@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in two processes: let one have the cloud and the other the database servers, each started once."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "nova" in fixtures:
+        if "nova" in fixtures or item.path.parent.name == "cloud":
             item.add_marker(pytest.mark.xdist_group("cloud"))
         elif "new_database" in fixtures or item.path.parent.name in ("faults", "journal"):
             item.add_marker(pytest.mark.xdist_group("databases"))
