@@ -113,7 +113,7 @@ class Journal:
         """
         self.refuse_live_owner(cluster)
         stream = self._writer(cluster)
-        if stream.deletion_stands and kind is not OperationKind.DELETE:
+        if stream.deletion_stands and kind != OperationKind.DELETE:
             msg = (
                 f"a {kind} of {cluster!r} cannot begin: somebody asked for the cluster's deletion, and it has not come to "
                 f"an end. `provjournal rollback {cluster}` carries it out"

@@ -200,11 +200,15 @@ class OpenStackCloud:
             answer = self._compute.get("/servers/detail", params=query)
             sdk.raise_from_response(answer)
             try:
-                page: dict[str, Any] = answer.json()
+                page = answer.json()
             except ValueError as error:
                 msg = f"listing servers: the cloud's answer cannot be read: {error}"
                 raise CloudError(msg) from error
-        return page
+        rows = page.get("servers") if isinstance(page, dict) else None
+        if not isinstance(rows, list) or (page.get("servers_links") and (not rows or rows[-1]["id"] == query.get("marker"))):
+            msg = "listing servers: the cloud's answer is not a page of servers that leads to the next"
+            raise CloudError(msg)
+        return dict(page)
 
 
 def _listed(row: Any) -> FoundServer:

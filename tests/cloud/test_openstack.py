@@ -174,6 +174,12 @@ def test_a_listing_is_begun_again_where_the_marker_of_a_page_has_vanished(
         behind.list_journal(step.journal)
 
 
+def test_an_answer_that_is_no_listing_is_an_error_and_not_an_empty_cloud(proxy: HostileProxy, behind: OpenStackCloud) -> None:
+    proxy.fault, proxy.at = Fault(Kind.ANSWERED, 200), 0
+    with pytest.raises(CloudError, match="is not a page of servers"):
+        behind.list_all()
+
+
 def test_the_clouds_clock_is_the_date_of_its_answers(cloud: OpenStackCloud) -> None:
     assert abs(cloud.now() - datetime.now(UTC)) < timedelta(seconds=5)
 
