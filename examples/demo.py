@@ -27,7 +27,7 @@ from examples.cloud import local_cloud
 from journal import Journal, Settings
 from journal.events import DELETED_STATUSES
 from journal.store import UnfinishedStep
-from rollback.cloud import FoundServer
+from rollback.cloud import Found
 from rollback.openstack import OpenStackCloud
 
 CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
@@ -233,7 +233,7 @@ def nova_shows(cloud: OpenStackCloud, journal: Journal, cluster: str, step: Unfi
     return any(noted.get("state", "").startswith(NOTED[step.action]) for noted in metadata)
 
 
-def servers(cloud: OpenStackCloud, journal: Journal, cluster: str) -> list[FoundServer]:
+def servers(cloud: OpenStackCloud, journal: Journal, cluster: str) -> list[Found]:
     """Return the cluster's VMs by their marks. For a moment Nova lists servers that are gone, as DELETED."""
     listed = (server for server in cloud.list_journal(journal.id) if server.status not in DELETED_STATUSES)
     ours = (server for server in listed if server.marks is not None and server.marks.cluster == cluster)

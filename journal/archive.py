@@ -23,13 +23,16 @@ from journal.events import (
     DELETED_STATUSES,
     ClusterStatus,
     Completion,
+    DeleteResource,
     DeleteServer,
     Event,
     HoldPlaced,
     HoldReleased,
     InventoryObserved,
     OperationFinished,
+    ResourceKind,
     StepOutcome,
+    deleted_by,
 )
 from journal.files import read_file, replaced
 from journal.store import EventStore, Head
@@ -57,7 +60,7 @@ def reason_to_keep(store: EventStore, head: Head, quiet: timedelta = timedelta(0
 
 def _reason_in(events: Iterable[Event], until: datetime) -> str | None:
     deleted = held = recent = False
-    seen = SeenServers()
+    seen = SeenResources()
     for event in events:
         recent = event.recorded_at > until
         seen.apply(event)
@@ -73,32 +76,42 @@ def _reason_in(events: Iterable[Event], until: datetime) -> str | None:
     if not deleted:
         return "the cluster was not deleted"
     if seen.there:
-        return f"server {min(seen.there)} was seen, and nothing tells that it is gone; `provjournal rollback` looks again"
+        id_, kind = min(seen.there.items())
+        return f"{kind} {id_} was seen, and nothing tells that it is gone; `provjournal rollback` looks again"
     if recent:
         return f"its last event is later than {until:%Y-%m-%d}"
     return "held" if held else None
 
 
 @attrs.define
-class SeenServers:
-    """The servers that an observation showed and that, as far as the events tell, are still there."""
+class SeenResources:
+    """The servers and other resources that an observation showed and that, as far as the events tell, are still there."""
 
-    there: set[str] = attrs.field(factory=set)
+    there: dict[str, ResourceKind] = attrs.field(factory=dict)
     _deletes: dict[UUID, str] = attrs.field(factory=dict)
 
     def apply(self, event: Event) -> None:
         """Take the next event in."""
         match event.data:
-            case InventoryObserved(servers=servers, complete=complete):
-                shown = {server.server_id for server in servers if server.status not in DELETED_STATUSES}
-                gone = {server.server_id for server in servers} - shown
-                self.there = shown if complete else (self.there | shown) - gone
-            case DeleteServer(step=step, server_id=server_id):
-                self._deletes[step] = server_id
+            case InventoryObserved():
+                self._observe(event.data)
+            case DeleteServer() | DeleteResource():
+                self._deletes[event.data.step] = deleted_by(event.data)
             case Completion(step=step, outcome=StepOutcome.SUCCEEDED | StepOutcome.ABSENT) if step in self._deletes:
-                self.there.discard(self._deletes[step])
+                self.there.pop(self._deletes[step], None)
             case _:
                 pass
+
+    def _observe(self, observed: InventoryObserved) -> None:
+        whole = {*observed.kinds, *([ResourceKind.SERVER] if observed.complete else [])}
+        self.there = {id_: kind for id_, kind in self.there.items() if kind not in whole}
+        rows = [(row.server_id, ResourceKind.SERVER, row.status) for row in observed.servers]
+        rows += [(row.resource_id, row.kind, row.status) for row in observed.resources]
+        for id_, kind, status in rows:
+            if status in DELETED_STATUSES:
+                self.there.pop(id_, None)
+            else:
+                self.there[id_] = kind
 
 
 def archive_stream(store: EventStore, head: Head, folder: Path) -> Path:

@@ -7,7 +7,7 @@ Reading refuses whatever the catalogue does not allow; nothing is guessed and no
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, cast, get_args, get_origin
@@ -18,7 +18,7 @@ import msgspec
 
 from journal import events
 from journal.errors import Malformed
-from journal.events import SCHEMA, Data, Event
+from journal.events import SCHEMAS, Data, Event, ResourceKind, schema_of
 
 FIRST_HASH: Final = "0" * 64
 """What the first event of a stream is chained to."""
@@ -32,29 +32,37 @@ LONGEST_SHOWN: Final = 60
 _ENVELOPE: Final = ("stream", "version", "id", "type", "schema", "recorded_at", "epoch", "operation", "data")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
-_INTENTS: Final[Mapping[str, type[Any]]] = {cls.action: cls for cls in get_args(events.Intent)}
+_RESOURCES: Final[Mapping[str, tuple[type[Any], ResourceKind]]] = {
+    f"{verb}_{kind}": (cls, kind)
+    for verb, cls in (("create", events.CreateResource), ("delete", events.DeleteResource))
+    for kind in ResourceKind
+    if kind is not ResourceKind.SERVER
+}
+"""The actions on other resources than servers: one class each for all creates and all deletes."""
+_INTENTS: Final[Mapping[str, type[Any]]] = {cls.action: cls for cls in get_args(events.Intent) if isinstance(cls.action, str)} | {
+    action: cls for action, (cls, _) in _RESOURCES.items()
+}
 _DATA: Final[Mapping[str, type[Any]]] = {cls.type: cls for cls in get_args(Data) if cls not in _INTENTS.values()}
 TYPES: Final = tuple(sorted({*_DATA, "intent"}))
 """Every event type of the catalogue."""
+_OF_SCHEMA_1: Final = frozenset(TYPES) - {"intent", "completion", "inventory_observed", "plan_made", "operator_resolved"}
+"""The types that have no schema 2."""
 
 Document = dict[str, Any]
-Upcaster = Callable[[Document], Document]
-
-UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
-"""(type, schema) → what turns a document of that schema into one of the next. Schema 1 is the first, so there is none yet."""
 
 
 def to_document(event: Event) -> Document:
     """Return the event as plain JSON values; its `hash` only if it has one."""
     data = plain(event.data)
     if isinstance(event.data, events.Intent):
+        data.pop("kind", None)  # the action says it
         data = {"step": data.pop("step"), "stage": data.pop("stage"), "action": event.data.action, **data}
     document = {
         "stream": event.stream,
         "version": event.version,
         "id": str(event.id),
         "type": event.type,
-        "schema": SCHEMA,
+        "schema": schema_of(event.data),
         "recorded_at": _timestamp(event.recorded_at),
         "epoch": event.epoch,
         "operation": None if event.operation is None else str(event.operation),
@@ -64,14 +72,16 @@ def to_document(event: Event) -> Document:
 
 
 def from_document(document: object) -> Event:
-    """Return the event that a document stands for; older schemas are upcast on the way.
+    """Return the event that a document stands for.
 
     Raises Malformed, with what was expected, for anything that the catalogue does not allow.
     """
     try:
-        envelope = upcast(_envelope(document))
+        envelope = _envelope(document)
+        _check_schema(envelope["type"], envelope["schema"])
         fields = {key: value for key, value in envelope.items() if key not in ("type", "schema", "data")}
         data = _data(envelope["type"], envelope["data"])
+        _check_schema_of(data, envelope["schema"])
         event = cast("_Envelope", _convert(fields, _Envelope)).with_data(data)
         _check(event)
     except RecursionError as error:
@@ -80,23 +90,23 @@ def from_document(document: object) -> Event:
     return event
 
 
-def upcast(document: Document) -> Document:
-    """Return the document in today's schema. Raises Malformed for an unknown type or schema."""
-    type_, schema = document["type"], document["schema"]
+def _check_schema(type_: object, schema: object) -> None:
     if type_ not in TYPES:
         msg = f"unknown type {_shown(type_)}, expected one of {', '.join(TYPES)}"
         raise Malformed(msg)
-    while type(schema) is not int or schema != SCHEMA:  # 1.0 and true are equal to 1
-        step = UPCASTERS.get((type_, schema)) if type(schema) is int else None
-        if step is None:
-            msg = (
-                f"unknown schema {_shown(document['schema'])} of {type_}, expected {SCHEMA}; a newer version of "
-                f"this library may read it"
-            )
-            raise Malformed(msg)
-        document = step(document)
-        schema = document["schema"]
-    return document
+    known = (1,) if type_ in _OF_SCHEMA_1 else SCHEMAS
+    if type(schema) is not int or schema not in known:  # 1.0 and true are equal to 1
+        expected = " or ".join(map(str, known))
+        msg = f"unknown schema {_shown(schema)} of {type_}, expected {expected}; a newer version of this library may read it"
+        raise Malformed(msg)
+
+
+def _check_schema_of(data: Data, schema: int) -> None:
+    """Each event has but one schema: what is read is written again as it was, and its hash stays."""
+    if schema_of(data) != schema:
+        what = "speaks of servers only" if schema_of(data) == 1 else "speaks of other resources than servers"
+        msg = f"schema is {schema} of an event that {what}, expected {schema_of(data)}"
+        raise Malformed(msg)
 
 
 def decode_line(line: bytes) -> Document:
@@ -190,6 +200,11 @@ def _data(type_: str, data: object) -> Data:
             raise Malformed(msg)
         what, cls = f"{type_} {action}", _INTENTS[action]
         data = {key: value for key, value in data.items() if key != "action"}
+        if action in _RESOURCES:
+            if "kind" in data:
+                msg = f"{what} has unknown field 'kind'"
+                raise Malformed(msg)
+            data["kind"] = _RESOURCES[action][1]
     _check_shape(what, data, cls)
     return cast("Data", _convert(data, cls))
 
@@ -208,7 +223,8 @@ def _lowered(message: str) -> str:
 @attrs.frozen
 class _Shape:
     required: tuple[str, ...]
-    optional: tuple[str, ...]
+    optional: Mapping[str, object]
+    """The fields that can be left out, with what they are then."""
     choices: Mapping[str, type[StrEnum]]
     rows: Mapping[str, type[Any]]
 
@@ -217,7 +233,7 @@ def _shape(cls: type[Any]) -> _Shape:
     fields = attrs.fields(attrs.resolve_types(cls))
     return _Shape(
         required=tuple(field.name for field in fields if field.default is attrs.NOTHING),
-        optional=tuple(field.name for field in fields if field.default is not attrs.NOTHING),
+        optional={f.name: [] if f.default == () else f.default for f in fields if f.default is not attrs.NOTHING},
         choices={f.name: f.type for f in fields if isinstance(f.type, type) and issubclass(f.type, StrEnum)},
         rows={f.name: row for f in fields if (row := _row_class(f.type)) is not None},
     )
@@ -228,7 +244,7 @@ def _row_class(annotation: object) -> type[Any] | None:
     return row if isinstance(row, type) and attrs.has(row) else None
 
 
-_ROWS: Final = (events.ObservedServer, events.AdoptedServer, events.PlannedVerdict)
+_ROWS: Final = (events.ObservedServer, events.ObservedResource, events.AdoptedServer, events.PlannedVerdict)
 _SHAPES: Final = {cls: _shape(cls) for cls in (*_DATA.values(), *_INTENTS.values(), *_ROWS)}
 
 
@@ -238,18 +254,18 @@ def _check_shape(what: str, values: object, cls: type[Any]) -> None:
         msg = f"a row of {what} is {_shown(values)}, expected an object"
         raise Malformed(msg)
     shape = _SHAPES[cls]
-    _check_keys(what, values, required=shape.required, optional=shape.optional)
-    for name in shape.optional:
-        if name in values and values[name] is None:
-            msg = f"{name} of {what} is null: leave it out instead"
+    _check_keys(what, values, required=shape.required, optional=tuple(shape.optional))
+    for name, default in shape.optional.items():
+        if name in values and (values[name] is None or values[name] == default):
+            msg = f"{name} of {what} is {_shown(values[name])}: leave it out instead"
             raise Malformed(msg)
     for name, choice in shape.choices.items():
-        if values[name] not in tuple(choice):
+        if name in values and values[name] not in tuple(choice):
             msg = f"{name} of {what} is {_shown(values[name])}, expected one of {', '.join(choice)}"
             raise Malformed(msg)
     for name, row in shape.rows.items():
-        if isinstance(values[name], list):
-            for item in values[name]:
+        if isinstance(rows := values.get(name), list):
+            for item in rows:
                 _check_shape(f"{what}.{name}", item, row)
 
 
@@ -276,19 +292,23 @@ def _check(event: Event) -> None:  # noqa: C901 (one arm for each type that need
             if outcome is not events.StepOutcome.SUCCEEDED and not reason:
                 msg = f"completion lacks reason, required where the outcome is {outcome}"
                 raise Malformed(msg)
-        case events.InventoryObserved(as_of=as_of, began_at=began_at, servers=servers):
+            _check_one_id("completion", event.data.server_id, event.data.resource_id)
+        case events.InventoryObserved(as_of=as_of, began_at=began_at):
             _check_time("began_at", began_at)
-            for server in servers:
-                if server.created_at is not None:
-                    _check_time("created_at", server.created_at)
+            _check_observed(event.data)
             if as_of >= event.version:
                 msg = f"as_of is {as_of}, expected less than the event's own version {event.version}"
                 raise Malformed(msg)
         case events.OperatorResolved():
             _check_word(event.data)
+        case events.PlanMade(verdicts=rows):
+            for row in rows:
+                _check_row(row)
         case (
             events.CreateServer()
+            | events.CreateResource()
             | events.DeleteServer()
+            | events.DeleteResource()
             | events.Decommission()
             | events.Configure()
             | events.Start()
@@ -311,12 +331,41 @@ def _check_time(name: str, time: datetime) -> None:
 
 
 def _check_word(word: events.OperatorResolved) -> None:
-    if (word.server_id is None) == (word.step is None):
-        msg = "operator_resolved must have exactly one of server_id and step"
+    if [word.server_id, word.step, word.resource_id].count(None) != 2:  # noqa: PLR2004 (all but one)
+        msg = "operator_resolved must have exactly one of server_id and step, or in schema 2 resource_id"
         raise Malformed(msg)
     if (word.step is not None) != (word.verdict is events.Word.GONE):
         words = "gone" if word.step is not None else "new, unneeded, unsafe, in_service"
-        msg = f"operator_resolved says {word.verdict} of a {'step' if word.step else 'server'}, expected {words}"
+        of = "step" if word.step else "server" if word.server_id else "resource"
+        msg = f"operator_resolved says {word.verdict} of a {of}, expected {words}"
+        raise Malformed(msg)
+
+
+def _check_one_id(what: str, server_id: str | None, resource_id: str | None) -> None:
+    if server_id is not None and resource_id is not None:
+        msg = f"{what} has a server_id and a resource_id, expected one of them"
+        raise Malformed(msg)
+
+
+def _check_row(row: events.PlannedVerdict) -> None:
+    _check_one_id("a row of plan_made", row.server_id, row.resource_id)
+    is_server = row.kind is ResourceKind.SERVER
+    if (row.server_id is not None and not is_server) or (row.resource_id is not None and is_server):
+        wrong = "resource_id" if is_server else "server_id"
+        msg = f"a row of plan_made is of a {row.kind} and has a {wrong}, expected {'server_id' if is_server else 'resource_id'}"
+        raise Malformed(msg)
+
+
+def _check_observed(observed: events.InventoryObserved) -> None:
+    times = (*(row.created_at for row in observed.servers), *(row.created_at for row in observed.resources))
+    for time in times:
+        if time is not None:
+            _check_time("created_at", time)
+    if ResourceKind.SERVER in (*observed.kinds, *(row.kind for row in observed.resources)):
+        msg = "inventory_observed tells of servers among other resources, expected them in servers and complete"
+        raise Malformed(msg)
+    if len(set(observed.kinds)) != len(observed.kinds):
+        msg = "inventory_observed names a kind twice"
         raise Malformed(msg)
 
 
@@ -360,7 +409,7 @@ def plain(value: object) -> Any:  # noqa: PLR0911 (one return for each kind of v
             return {
                 field.name: plain(item)
                 for field in attrs.fields(cast("type[Any]", type(value)))
-                if (item := getattr(value, field.name)) is not None or field.default is attrs.NOTHING
+                if (item := getattr(value, field.name)) != field.default
             }
 
 

@@ -1,8 +1,11 @@
 """The closed union of events: what can stand in a journal.
 
-Every class is one row of the event catalogue, schema 1, under the catalogue's own names. `codec` turns them to JSON
-and back, `rules` says which may follow which. Optional fields (the catalogue's "where …") have the default `None` and
-are left out of the JSON; fields that the catalogue calls "or null" have no default and are always written.
+Every class is one row of the event catalogue, under the catalogue's own names. `codec` turns them to JSON and back,
+`rules` says which may follow which. Optional fields (the catalogue's "where …") have a default and are left out of the
+JSON where they have that value; fields that the catalogue calls "or null" have no default and are always written.
+
+Schema 1 speaks of servers only. Schema 2 speaks also of what a server brings along: an event is written in it if, and
+only if, it does so (`schema_of`), so that a journal without such resources is the same as ever.
 """
 
 from datetime import datetime
@@ -12,9 +15,6 @@ from uuid import UUID
 
 import attrs
 from msgspec import Meta
-
-SCHEMA: Final = 1
-"""The schema number that this version of the library writes."""
 
 LARGEST_INTEGER: Final = 2**53
 """Integers beyond it are not exact in every JSON reader, so no event holds them."""
@@ -43,6 +43,22 @@ class Stage(StrEnum):
     CONFIGURE = "configure"
     START = "start"
     ROLLBACK = "rollback"
+
+
+class ResourceKind(StrEnum):
+    """What a conductor makes for a cluster: servers, and what a server brings along, in the order in which it is deleted.
+
+    A server lets go of its ports and volumes when it is deleted, a floating IP before its port is; a group outlives what
+    is in it.
+    """
+
+    SERVER = "server"
+    FLOATING_IP = "floating_ip"
+    PORT = "port"
+    VOLUME = "volume"
+    SECURITY_GROUP = "security_group"
+    SERVER_GROUP = "server_group"
+    KEYPAIR = "keypair"
 
 
 class StepOutcome(StrEnum):
@@ -135,6 +151,8 @@ class CreateServer:
     deadline: Time
     node_group: str
     name: Text
+    resource_ids: tuple[Text, ...] = ()
+    """What it is made with: its ports, volumes and groups, as far as they are this cluster's. Schema 2."""
 
 
 @attrs.frozen
@@ -152,6 +170,44 @@ class DeleteServer:
 
 
 @attrs.frozen
+class CreateResource:
+    """Intent to create what a server brings along: `create_port`, `create_volume` and so on. Schema 2."""
+
+    type: ClassVar[str] = "intent"
+    stages: ClassVar[frozenset[Stage]] = frozenset({Stage.INFRASTRUCTURE})
+
+    step: UUID
+    stage: Stage
+    deadline: Time
+    kind: ResourceKind
+    name: Text
+
+    @property
+    def action(self) -> str:
+        """The action as the catalogue names it."""
+        return f"create_{self.kind}"
+
+
+@attrs.frozen
+class DeleteResource:
+    """Intent to delete what a server brought along: `delete_port`, `delete_volume` and so on. Schema 2."""
+
+    type: ClassVar[str] = "intent"
+    stages: ClassVar[frozenset[Stage]] = frozenset({Stage.INFRASTRUCTURE, Stage.ROLLBACK})
+
+    step: UUID
+    stage: Stage
+    deadline: Time
+    kind: ResourceKind
+    resource_id: Text
+
+    @property
+    def action(self) -> str:
+        """The action as the catalogue names it."""
+        return f"delete_{self.kind}"
+
+
+@attrs.frozen
 class Decommission:
     """Intent to move data and work off servers, so that they can be deleted."""
 
@@ -163,6 +219,8 @@ class Decommission:
     stage: Stage
     deadline: Time
     server_ids: tuple[Text, ...]
+    resource_ids: tuple[Text, ...] = ()
+    """What goes with the servers, and can be deleted from then on as they can. Schema 2."""
 
 
 @attrs.frozen
@@ -209,23 +267,40 @@ class Custom:
     may_hold_data: bool
 
 
-Intent = CreateServer | DeleteServer | Decommission | Configure | Start | Custom
+Create = CreateServer | CreateResource
+Delete = DeleteServer | DeleteResource
+Intent = Create | Delete | Decommission | Configure | Start | Custom
 
 
-def servers_of(intent: Intent) -> tuple[str, ...]:
-    """Return the servers that a step lists: none for a create, nor where it means the whole cluster."""
+def kind_made(intent: Create) -> ResourceKind:
+    """Return what a create makes."""
+    return ResourceKind.SERVER if isinstance(intent, CreateServer) else intent.kind
+
+
+def deleted_by(intent: Delete) -> str:
+    """Return the id of what a delete deletes."""
+    return intent.server_id if isinstance(intent, DeleteServer) else intent.resource_id
+
+
+def listed_in(intent: Intent) -> tuple[str, ...]:
+    """Return the resources that a step acts on: none for a create, nor where it means the whole cluster."""
     match intent:
-        case CreateServer():
+        case CreateServer() | CreateResource():
             return ()
-        case DeleteServer(server_id=server_id):
-            return (server_id,)
+        case DeleteServer() | DeleteResource():
+            return (deleted_by(intent),)
+        case Decommission(server_ids=server_ids, resource_ids=resource_ids):
+            return (*server_ids, *resource_ids)
         case _:
             return intent.server_ids
 
 
 @attrs.frozen
 class Completion:
-    """A step ended. `server_id` where a create learned it; `reason` is required unless the step succeeded."""
+    """A step ended. `server_id` where a create learned it; `reason` is required unless the step succeeded.
+
+    `resource_id`, in schema 2, is the same of a create of another resource.
+    """
 
     type: ClassVar[str] = "completion"
 
@@ -233,6 +308,19 @@ class Completion:
     outcome: StepOutcome
     server_id: Text | None = None
     reason: str | None = None
+    resource_id: Text | None = None
+
+    @property
+    def made(self) -> str | None:
+        """The id of what a create made."""
+        return self.server_id if self.resource_id is None else self.resource_id
+
+
+def completed(intent: Create, outcome: StepOutcome, made: str | None, reason: str | None = None) -> Completion:
+    """Return the completion of a create; `made`: the id of what it made, if it is told."""
+    if isinstance(intent, CreateServer):
+        return Completion(intent.step, outcome, made, reason)
+    return Completion(intent.step, outcome, None, reason, made)
 
 
 @attrs.frozen
@@ -282,8 +370,24 @@ class ObservedServer:
 
 
 @attrs.frozen
+class ObservedResource:
+    """One row of a listing of other resources than servers. `attached_to`: the servers that use it, as far as shown."""
+
+    kind: ResourceKind
+    resource_id: Text
+    name: str | None
+    status: Text
+    created_at: Time | None
+    step: UUID | None
+    attached_to: tuple[Text, ...]
+
+
+@attrs.frozen
 class InventoryObserved:
-    """What the cloud showed of this cluster. It speaks for the moment `as_of`, the stream's version when it began."""
+    """What the cloud showed of this cluster. It speaks for the moment `as_of`, the stream's version when it began.
+
+    `complete` says that all servers could be seen; `kinds`, in schema 2, of which other resources that is so.
+    """
 
     type: ClassVar[str] = "inventory_observed"
 
@@ -292,6 +396,8 @@ class InventoryObserved:
     as_of: AsOf
     began_at: Time
     cloud: Text
+    resources: tuple[ObservedResource, ...] = ()
+    kinds: tuple[ResourceKind, ...] = ()
 
 
 @attrs.frozen
@@ -317,7 +423,7 @@ class ServersAdopted:
 
 @attrs.frozen
 class PlannedVerdict:
-    """One row of a plan. A VM without an id is identified by its create step."""
+    """One row of a plan. What has no id is identified by its create step. `kind` and `resource_id` are of schema 2."""
 
     server_id: Text | None
     step: UUID | None
@@ -326,6 +432,13 @@ class PlannedVerdict:
     action: PlanAction
     because: str
     evidence: tuple[Version, ...]
+    kind: ResourceKind = ResourceKind.SERVER
+    resource_id: Text | None = None
+
+    @property
+    def id(self) -> str | None:
+        """The id of what it is about."""
+        return self.server_id if self.resource_id is None else self.resource_id
 
 
 @attrs.frozen
@@ -340,7 +453,10 @@ class PlanMade:
 
 @attrs.frozen
 class OperatorResolved:
-    """An operator's word: of a VM (`server_id`), or `gone` of a create step (`step`). It overrides replay."""
+    """An operator's word: of a VM (`server_id`), or `gone` of a create step (`step`). It overrides replay.
+
+    In schema 2 a word can be of another resource (`resource_id`).
+    """
 
     type: ClassVar[str] = "operator_resolved"
 
@@ -349,6 +465,12 @@ class OperatorResolved:
     reason: str
     server_id: Text | None = None
     step: UUID | None = None
+    resource_id: Text | None = None
+
+    @property
+    def about(self) -> str | None:
+        """The id of what the word is of."""
+        return self.server_id if self.resource_id is None else self.resource_id
 
 
 @attrs.frozen
@@ -396,6 +518,28 @@ Data = (
     | HoldPlaced
     | HoldReleased
 )
+
+
+SCHEMAS: Final = (1, 2)
+"""The schema numbers that there are."""
+
+
+def schema_of(data: Data) -> int:
+    """Return the schema in which an event is written: 2 if it speaks of other resources than servers, else 1."""
+    match data:
+        case CreateResource() | DeleteResource():
+            speaks = True
+        case CreateServer(resource_ids=ids) | Decommission(resource_ids=ids):
+            speaks = bool(ids)
+        case Completion(resource_id=id_) | OperatorResolved(resource_id=id_):
+            speaks = id_ is not None
+        case InventoryObserved(resources=resources, kinds=kinds):
+            speaks = bool(resources or kinds)
+        case PlanMade(verdicts=rows):
+            speaks = any(row.kind is not ResourceKind.SERVER for row in rows)
+        case _:
+            speaks = False
+    return 2 if speaks else 1
 
 
 @attrs.frozen

@@ -19,10 +19,13 @@ from journal.events import (
     ClusterStatus,
     Completion,
     Configure,
+    CreateResource,
     CreateServer,
     Custom,
     Data,
     Decommission,
+    Delete,
+    DeleteResource,
     DeleteServer,
     ErrorDuring,
     ErrorRecorded,
@@ -32,10 +35,11 @@ from journal.events import (
     OperationKind,
     OperationOutcome,
     OperationStarted,
+    ResourceKind,
     Stage,
     Start,
     StepOutcome,
-    servers_of,
+    listed_in,
 )
 from journal.parallel import run_all
 from journal.settings import Settings
@@ -62,13 +66,10 @@ class Begun:
     @property
     def is_done(self) -> bool:
         """Whether what the step was to do has come about."""
-        match self.intent, self.completion:
-            case _, None:
-                return False
-            case DeleteServer(), Completion(outcome=outcome):
-                return outcome is not StepOutcome.FAILED
-            case _, Completion(outcome=outcome):
-                return outcome is StepOutcome.SUCCEEDED
+        if self.completion is None:
+            return False
+        absent_will_do = isinstance(self.intent, Delete) and self.completion.outcome is StepOutcome.ABSENT
+        return absent_will_do or self.completion.outcome is StepOutcome.SUCCEEDED
 
 
 @attrs.frozen
@@ -118,20 +119,36 @@ class Operation:
 
     # ---- steps
 
-    def create_server(self, node_group: str, name: str, *, key: str | None = None) -> PlannedStep:
-        """Create a server; the body must call `created` on the step once it knows the id."""
-        stage = Stage.INFRASTRUCTURE
-        return PlannedStep(self, lambda id_, deadline: CreateServer(id_, stage, deadline, node_group, name), name, key)
+    def create_server(
+        self, node_group: str, name: str, resource_ids: Sequence[str] = (), *, key: str | None = None
+    ) -> PlannedStep:
+        """Create a server; the body must call `created` on the step once it knows the id.
+
+        `resource_ids`: what of this cluster it is made with, its ports, volumes and groups. List them where you can: what
+        no server lists is taken to be used by whatever is configured.
+        """
+        stage, ids = Stage.INFRASTRUCTURE, tuple(resource_ids)
+        return PlannedStep(self, lambda id_, deadline: CreateServer(id_, stage, deadline, node_group, name, ids), name, key)
+
+    def create_resource(self, kind: ResourceKind, name: str, *, key: str | None = None) -> PlannedStep:
+        """Create what a server brings along; the body must call `created` on the step once it knows the id."""
+        stage, made = Stage.INFRASTRUCTURE, _not_server(kind, "create_server")
+        return PlannedStep(self, lambda id_, deadline: CreateResource(id_, stage, deadline, made, name), name, key)
 
     def delete_server(self, server_id: str, *, key: str | None = None) -> PlannedStep:
         """Delete a server; the body returns only once it is gone, and raises `Absent` if it was not there."""
         stage = Stage.INFRASTRUCTURE
         return PlannedStep(self, lambda id_, deadline: DeleteServer(id_, stage, deadline, server_id), server_id, key)
 
-    def decommission(self, server_ids: Sequence[str], *, key: str | None = None) -> PlannedStep:
-        """Move data and work off these servers."""
-        stage, ids = Stage.DECOMMISSION, tuple(server_ids)
-        return PlannedStep(self, lambda id_, deadline: Decommission(id_, stage, deadline, ids), _named(ids), key)
+    def delete_resource(self, kind: ResourceKind, resource_id: str, *, key: str | None = None) -> PlannedStep:
+        """Delete what a server brought along; the body returns and raises as that of `delete_server`."""
+        stage, gone = Stage.INFRASTRUCTURE, _not_server(kind, "delete_server")
+        return PlannedStep(self, lambda id_, deadline: DeleteResource(id_, stage, deadline, gone, resource_id), resource_id, key)
+
+    def decommission(self, server_ids: Sequence[str], resource_ids: Sequence[str] = (), *, key: str | None = None) -> PlannedStep:
+        """Move data and work off these servers; `resource_ids`: what goes with them, a volume whose data moved, say."""
+        stage, ids, more = Stage.DECOMMISSION, tuple(server_ids), tuple(resource_ids)
+        return PlannedStep(self, lambda id_, deadline: Decommission(id_, stage, deadline, ids, more), _named(ids), key)
 
     def configure(self, server_ids: Sequence[str] = (), *, key: str | None = None) -> PlannedStep:
         """Configure these servers; none means the whole cluster. List them where you can: it keeps more of them deletable."""
@@ -265,7 +282,7 @@ class Operation:
                 raise StepInDoubt(self.cluster, planned.key)
             if begun.is_done:
                 done = self._as_step(planned, begun.intent)
-                done.server_id, done.was_done = begun.completion.server_id, True
+                done.made, done.was_done = begun.completion.made, True
                 return done
         return None
 
@@ -288,8 +305,16 @@ class Operation:
             planned.name,
             action=intent.action,
             operation=self.id,
-            server_ids=servers_of(intent),
+            kind=intent.kind if isinstance(intent, CreateResource | DeleteResource) else ResourceKind.SERVER,
+            server_ids=listed_in(intent),
         )
+
+
+def _not_server(kind: ResourceKind, instead: str) -> ResourceKind:
+    if ResourceKind(kind) is ResourceKind.SERVER:
+        msg = f"a server has steps of its own: use {instead}"
+        raise ValueError(msg)
+    return ResourceKind(kind)
 
 
 def _named(server_ids: Sequence[str]) -> str:

@@ -15,9 +15,13 @@ from journal.events import (
     ClusterStatus,
     Completion,
     Configure,
+    Create,
+    CreateResource,
     CreateServer,
     Custom,
     Decommission,
+    Delete,
+    DeleteResource,
     DeleteServer,
     DeletionRequested,
     ErrorRecorded,
@@ -33,23 +37,29 @@ from journal.events import (
     OperatorResolved,
     OwnershipTaken,
     PlanMade,
+    ResourceKind,
     ServersAdopted,
     Stage,
     Start,
     StepOutcome,
     Word,
+    deleted_by,
+    kind_made,
 )
 
-_ALL_ACTIONS: Final = frozenset({"create_server", "delete_server", "decommission", "configure", "start", "custom"})
+_CREATES: Final = frozenset(f"create_{kind}" for kind in ResourceKind)
+_DELETES: Final = frozenset(f"delete_{kind}" for kind in ResourceKind)
+_ALL_ACTIONS: Final = _CREATES | _DELETES | {"decommission", "configure", "start", "custom"}
 
 ACTIONS: Final[Mapping[OperationKind, frozenset[str]]] = {
     OperationKind.CREATE: _ALL_ACTIONS - {"decommission"},
     OperationKind.SCALE: _ALL_ACTIONS,
-    OperationKind.DELETE: frozenset({"decommission", "delete_server", "custom"}),
-    OperationKind.SWEEP: frozenset({"delete_server"}),
+    OperationKind.DELETE: _DELETES | {"decommission", "custom"},
+    OperationKind.SWEEP: _DELETES,
 }
 """Which actions an operation of each kind has. A sweep deletes in stage rollback only."""
 
+_OTHERS: Final = tuple(kind for kind in ResourceKind if kind is not ResourceKind.SERVER)
 _NO_OPEN_CREATE: Final = frozenset(OperationOutcome) - {OperationOutcome.FAILED, OperationOutcome.ABANDONED}
 
 
@@ -65,8 +75,10 @@ class _Operation:
 class _Step:
     operation: UUID
     action: str
+    creates: ResourceKind | None
+    """What it creates."""
     deletes: str | None
-    """The server that it deletes."""
+    """The id of what it deletes."""
     completed: bool = False
 
 
@@ -85,7 +97,7 @@ class StreamRules:
     event_ids: set[UUID] = attrs.field(factory=set)
     operations: dict[UUID, _Operation] = attrs.field(factory=dict)
     steps: dict[UUID, _Step] = attrs.field(factory=dict)
-    known: set[str] = attrs.field(factory=set)
+    known: dict[str, ResourceKind] = attrs.field(factory=dict)
     named: set[str] = attrs.field(factory=set)
     last_delete: dict[str, StepOutcome] = attrs.field(factory=dict)
 
@@ -96,15 +108,23 @@ class StreamRules:
         match event.data:
             case OperationStarted():
                 self._start(event, event.data)
-            case CreateServer() | DeleteServer() | Decommission() | Configure() | Start() | Custom():
+            case (
+                CreateServer()
+                | CreateResource()
+                | DeleteServer()
+                | DeleteResource()
+                | Decommission()
+                | Configure()
+                | Start()
+                | Custom()
+            ):
                 self._begin(_operation_id(event), event.data)
             case Completion():
                 self._complete(_operation_id(event), event.data)
             case OperationFinished():
                 self._finish(_operation_id(event), event.data)
             case InventoryObserved():
-                self._check_cloud(event.data.cloud)
-                self.known.update(server.server_id for server in event.data.servers)
+                self._observe(event.data)
             case ServersAdopted():
                 self._adopt(event.data)
             case OperatorResolved():
@@ -182,7 +202,7 @@ class StreamRules:
             msg = f"a {data.kind} has victims, expected only of a scale"
             raise OutOfOrder(msg)
         self._check_cloud(data.cloud)
-        self._check_known(data.victims, "victim")
+        self._check_known(data.victims, "victim", *ResourceKind)
         self.deletion_stands |= data.kind is OperationKind.DELETE
         self.taken_over = self.current
         self.current = _operation_id(event)
@@ -199,21 +219,32 @@ class StreamRules:
         if intent.step in self.steps:
             msg = f"step {intent.step} was begun before"
             raise OutOfOrder(msg)
-        match intent:
-            case CreateServer():
-                pass
-            case DeleteServer():
-                self._check_known((intent.server_id,), "server")
-            case _:
-                self._check_known(intent.server_ids, "server")
+        self._check_listed(intent)
         if isinstance(intent, Decommission):
-            if not intent.server_ids:
-                msg = "a decommission lists no server_ids"
-                raise OutOfOrder(msg)
-            operation.victims.update(intent.server_ids)
-        deletes = intent.server_id if isinstance(intent, DeleteServer) else None
-        self.steps[intent.step] = _Step(operation_id, intent.action, deletes)
+            operation.victims.update((*intent.server_ids, *intent.resource_ids))
+        creates = kind_made(intent) if isinstance(intent, Create) else None
+        deletes = deleted_by(intent) if isinstance(intent, Delete) else None
+        self.steps[intent.step] = _Step(operation_id, intent.action, creates, deletes)
         operation.unfinished.add(intent.step)
+
+    def _check_listed(self, intent: Intent) -> None:
+        match intent:
+            case CreateResource():
+                pass
+            case CreateServer():
+                self._check_known(intent.resource_ids, "resource", *_OTHERS)
+            case DeleteServer():
+                self._check_known((intent.server_id,), "server", ResourceKind.SERVER)
+            case DeleteResource():
+                self._check_known((intent.resource_id,), intent.kind, intent.kind)
+            case Decommission():
+                if not intent.server_ids:
+                    msg = "a decommission lists no server_ids"
+                    raise OutOfOrder(msg)
+                self._check_known(intent.server_ids, "server", ResourceKind.SERVER)
+                self._check_known(intent.resource_ids, "resource", *_OTHERS)
+            case _:
+                self._check_known(intent.server_ids, "server", ResourceKind.SERVER)
 
     def _complete(self, operation_id: UUID, data: Completion) -> None:
         step = self.steps.get(data.step)
@@ -226,13 +257,13 @@ class StreamRules:
         if step.completed:
             msg = f"second completion of step {data.step}"
             raise OutOfOrder(msg)
-        _check_completed_id(step.action, data)
+        _check_completed_id(step, data)
         step.completed = True
         self.operations[operation_id].unfinished.remove(data.step)
         if step.deletes is not None:
             self.last_delete[step.deletes] = data.outcome
-        if data.server_id is not None:
-            self._name(data.server_id)
+        if data.made is not None and step.creates is not None:
+            self._name(data.made, step.creates)
 
     def _finish(self, operation_id: UUID, data: OperationFinished) -> None:
         operation = self.operations[operation_id]
@@ -242,7 +273,7 @@ class StreamRules:
         if data.outcome is OperationOutcome.SUCCEEDED:
             self._check_success(operation_id, operation)
         unfinished = (step for each in ended for step in each.unfinished)
-        open_create = next((step for step in unfinished if self.steps[step].action == CreateServer.action), None)
+        open_create = next((step for step in unfinished if self.steps[step].creates), None)
         if open_create is not None and data.outcome in _NO_OPEN_CREATE:
             msg = (
                 f"operation {operation_id} ends as {data.outcome} with the unfinished create {open_create}, "
@@ -283,28 +314,45 @@ class StreamRules:
             raise OutOfOrder(msg)
         self._check_cloud(data.cloud)
         for server in data.servers:
-            self._name(server.server_id)
+            self._name(server.server_id, ResourceKind.SERVER)
 
-    def _name(self, server_id: str) -> None:
-        if server_id in self.named:
-            msg = f"server {server_id} was named by a completion or an adoption before"
+    def _observe(self, data: InventoryObserved) -> None:
+        self._check_cloud(data.cloud)
+        for server in data.servers:
+            self._know(server.server_id, ResourceKind.SERVER)
+        for row in data.resources:
+            self._know(row.resource_id, row.kind)
+
+    def _know(self, id_: str, kind: ResourceKind) -> None:
+        if self.known.setdefault(id_, kind) is not kind:
+            msg = f"{kind} {id_} is a {self.known[id_]}, as this stream knows it"
             raise OutOfOrder(msg)
-        self.named.add(server_id)
-        self.known.add(server_id)
+
+    def _name(self, id_: str, kind: ResourceKind) -> None:
+        self._know(id_, kind)
+        if id_ in self.named:
+            msg = f"{kind} {id_} was named by a completion or an adoption before"
+            raise OutOfOrder(msg)
+        self.named.add(id_)
 
     def _check_word(self, data: OperatorResolved) -> None:
         if data.verdict is Word.GONE:
             step = self.steps.get(data.step) if data.step else None
-            if step is None or step.action != CreateServer.action:
+            if step is None or step.creates is None:
                 msg = f"gone is said of step {data.step}, which is no create of this stream"
                 raise OutOfOrder(msg)
         elif data.server_id is not None:
-            self._check_known((data.server_id,), "server")
+            self._check_known((data.server_id,), "server", ResourceKind.SERVER)
+        elif data.resource_id is not None:
+            self._check_known((data.resource_id,), "resource", *_OTHERS)
 
-    def _check_known(self, server_ids: tuple[str, ...], what: str) -> None:
-        for server_id in server_ids:
-            if server_id not in self.known:
-                msg = f"{what} {server_id} is not known to this stream"
+    def _check_known(self, ids: tuple[str, ...], what: str, *kinds: ResourceKind) -> None:
+        for id_ in ids:
+            if id_ not in self.known:
+                msg = f"{what} {id_} is not known to this stream"
+                raise OutOfOrder(msg)
+            if self.known[id_] not in kinds:
+                msg = f"{what} {id_} is a {self.known[id_]}, as this stream knows it"
                 raise OutOfOrder(msg)
 
     def _check_cloud(self, cloud: str) -> None:
@@ -325,15 +373,20 @@ def _operation_id(event: Event) -> UUID:
     return event.operation
 
 
-def _check_completed_id(action: str, data: Completion) -> None:
-    creates = action == CreateServer.action
-    if data.server_id is None:
-        if creates and data.outcome is StepOutcome.SUCCEEDED:
-            msg = f"create {data.step} succeeded without a server_id"
+def _check_completed_id(step: _Step, data: Completion) -> None:
+    field = "server_id" if step.creates in (None, ResourceKind.SERVER) else "resource_id"
+    other = "resource_id" if field == "server_id" else "server_id"
+    if data.made is None:
+        if step.creates is not None and data.outcome is StepOutcome.SUCCEEDED:
+            msg = f"create {data.step} succeeded without a {field}"
             raise OutOfOrder(msg)
-    elif not creates:
-        msg = f"completion of {action} {data.step} has a server_id, expected only of a create"
+    elif step.creates is None:
+        given = "server_id" if data.server_id else "resource_id"
+        msg = f"completion of {step.action} {data.step} has a {given}, expected only of a create"
+        raise OutOfOrder(msg)
+    elif getattr(data, field) is None:
+        msg = f"completion of {step.action} {data.step} has a {other}, expected {field}"
         raise OutOfOrder(msg)
     elif data.outcome is StepOutcome.ABSENT:
-        msg = f"create {data.step} is absent, yet has a server_id"
+        msg = f"create {data.step} is absent, yet has a {field}"
         raise OutOfOrder(msg)

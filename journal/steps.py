@@ -14,7 +14,7 @@ from uuid import UUID
 
 import attrs
 
-from journal.events import Completion, CreateServer, DeleteServer, Intent, StepOutcome
+from journal.events import Completion, Create, Delete, Intent, ResourceKind, StepOutcome
 from journal.redaction import redacted_text
 from journal.telemetry import fields, span
 
@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 class Absent(Exception):
-    """The server that a delete was for is not there."""
+    """What a delete was for is not there."""
 
 
 @attrs.define
@@ -39,13 +39,17 @@ class Step:
     id: UUID
     deadline: datetime
     name: str
-    """The name of a server to create, else what the step is about."""
+    """The name of what is to be created, else what the step is about."""
     action: str = "create_server"
     operation: UUID | None = None
+    kind: ResourceKind = ResourceKind.SERVER
+    """What it creates or deletes."""
     server_ids: tuple[str, ...] = ()
-    """The servers that it acts on."""
+    """The servers, and what goes with them, that it acts on."""
     server_id: str | None = None
     """The server that it created."""
+    resource_id: str | None = None
+    """What it created if that is no server."""
     was_done: bool = False
     """Whether it had succeeded before this process ran the operation, so that its body did not run again."""
 
@@ -54,15 +58,27 @@ class Step:
         """What a log record or a span says that it is about."""
         return fields(self.cluster, self.operation, self.id)
 
-    def created(self, server_id: str) -> None:
-        """Say which server the step created, as soon as the cloud has said it.
+    @property
+    def made(self) -> str | None:
+        """The id of what it created, whatever that is."""
+        return self.server_id if self.kind is ResourceKind.SERVER else self.resource_id
 
-        Raises ValueError if the step has created another one: a step is one server, that its marks are found by.
+    @made.setter
+    def made(self, id_: str | None) -> None:
+        if self.kind is ResourceKind.SERVER:
+            self.server_id = id_
+        else:
+            self.resource_id = id_
+
+    def created(self, id_: str) -> None:
+        """Say what the step created, by its id, as soon as the cloud has said it.
+
+        Raises ValueError if the step has created another one: a step makes one thing, that its marks are found by.
         """
-        if self.server_id not in (None, server_id):
-            msg = f"the step {self.name!r} created {self.server_id}; {server_id} needs a step of its own"
+        if self.made not in (None, id_):
+            msg = f"the step {self.name!r} created {self.made}; {id_} needs a step of its own"
             raise ValueError(msg)
-        self.server_id = server_id
+        self.made = id_
 
 
 Body = Callable[[Step], object]
@@ -126,7 +142,7 @@ class PlannedStep(AbstractContextManager[Step]):
 
 def silent_create(step: Step) -> TypeError:
     """Return the error for the body of a create that never said what it created."""
-    return TypeError(f"the body of the create of {step.name!r} returned without a call of step.created(server_id)")
+    return TypeError(f"the body of the create of {step.name!r} returned without a call of step.created(id)")
 
 
 def completion_of(step: Step, intent: Intent, error: BaseException | None) -> Completion | None:
@@ -134,22 +150,21 @@ def completion_of(step: Step, intent: Intent, error: BaseException | None) -> Co
     outcome = _outcome(step, intent, error)
     if outcome is None:
         return None
-    return Completion(step.id, outcome, step.server_id, reason=None if error is None else reason_of(error))
+    reason = None if error is None else reason_of(error)
+    return Completion(step.id, outcome, step.server_id, reason, step.resource_id)
 
 
 def _outcome(step: Step, intent: Intent, error: BaseException | None) -> StepOutcome | None:
     if error is None:
-        is_silent = isinstance(intent, CreateServer) and step.server_id is None
+        is_silent = isinstance(intent, Create) and step.made is None
         return None if is_silent else StepOutcome.SUCCEEDED
-    match intent, error:
-        case DeleteServer(), Absent():
-            return StepOutcome.ABSENT
-        case _, Refused():
-            return StepOutcome.FAILED
-        case (CreateServer() | DeleteServer(), _):
-            return None
-        case _:
-            return StepOutcome.FAILED if isinstance(error, Exception) else None
+    if isinstance(intent, Delete) and isinstance(error, Absent):
+        return StepOutcome.ABSENT
+    if isinstance(error, Refused):
+        return StepOutcome.FAILED
+    if isinstance(intent, Create | Delete) or not isinstance(error, Exception):
+        return None
+    return StepOutcome.FAILED
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import attrs
 
 from journal.codec import Document, digest, to_document
 from journal.errors import DamagedStream
-from journal.events import CreateServer, DeleteServer, Event, Intent
+from journal.events import Create, Event, Intent, listed_in
 from journal.snapshot import Snapshot
 
 
@@ -70,7 +70,7 @@ class UnfinishedStep:
     stage: str
     action: str
     subject: str
-    """What the step is about, for people: the name of a server to create, else the server ids."""
+    """What the step is about, for people: the name of what is to be created, else the ids of what it acts on."""
     recorded_at: datetime
     deadline: datetime
 
@@ -176,11 +176,7 @@ class EventStore(Protocol):
 
 def unfinished_step(event: Event, intent: Intent) -> UnfinishedStep:
     """Return the index's entry of an intent."""
-    match intent:
-        case CreateServer(name=subject) | DeleteServer(server_id=subject):
-            pass
-        case _:
-            subject = ", ".join(intent.server_ids) or "the whole cluster"
+    subject = intent.name if isinstance(intent, Create) else ", ".join(listed_in(intent)) or "the whole cluster"
     assert event.operation is not None, "an intent stands in an operation"
     return UnfinishedStep(
         stream=event.stream,

@@ -111,7 +111,7 @@ def _owner(head: Head) -> str:
 
 
 def _subject(step: Step) -> str:
-    return str(getattr(step.intent, "name", "")) or ", ".join(step.server_ids) or "the whole cluster"
+    return str(getattr(step.intent, "name", "")) or ", ".join(step.listed) or "the whole cluster"
 
 
 def _step(step: Step) -> str:

@@ -1,4 +1,4 @@
-"""Events → the history of one cluster: its operations, steps, servers, listings and words, as the journal tells them.
+"""Events → the history of one cluster: its operations, steps, resources, listings and words, as the journal tells them.
 
 The fold only collects; what it all amounts to is worked out in `origin`, `presence`, `standing` and `verdicts`, each
 as a pure function of a history. Events must have passed `journal.rules`.
@@ -16,9 +16,13 @@ from journal.events import (
     ClusterStatus,
     Completion,
     Configure,
+    Create,
+    CreateResource,
     CreateServer,
     Custom,
     Decommission,
+    Delete,
+    DeleteResource,
     DeleteServer,
     DeletionRequested,
     ErrorRecorded,
@@ -27,6 +31,8 @@ from journal.events import (
     HoldReleased,
     Intent,
     InventoryObserved,
+    ObservedResource,
+    ObservedServer,
     OperationFinished,
     OperationKind,
     OperationOutcome,
@@ -34,12 +40,14 @@ from journal.events import (
     OperatorResolved,
     OwnershipTaken,
     PlanMade,
+    ResourceKind,
     ServersAdopted,
     Stage,
     Start,
     StepOutcome,
     Word,
-    servers_of,
+    kind_made,
+    listed_in,
 )
 
 
@@ -56,13 +64,18 @@ class Step:
 
     @property
     def id(self) -> UUID:
-        """The step's id, which marks the server that it creates."""
+        """The step's id, which marks what it creates."""
         return self.intent.step
 
     @property
-    def server_ids(self) -> tuple[str, ...]:
-        """The servers that the step lists."""
-        return servers_of(self.intent)
+    def listed(self) -> tuple[str, ...]:
+        """The ids of the resources that the step acts on, as far as it lists them."""
+        return listed_in(self.intent)
+
+    @property
+    def creates(self) -> ResourceKind | None:
+        """What the step creates."""
+        return kind_made(self.intent) if isinstance(self.intent, Create) else None
 
     @property
     def covers_all(self) -> bool:
@@ -82,8 +95,8 @@ class Step:
 
     @property
     def named(self) -> str | None:
-        """The server id that the step's completion named."""
-        return None if self.completion is None else self.completion.server_id
+        """The id of what the step made, as its completion named it."""
+        return None if self.completion is None else self.completion.made
 
     def ended_as(self, *outcomes: StepOutcome) -> bool:
         """Whether the step has a completion with one of these outcomes."""
@@ -91,8 +104,8 @@ class Step:
 
     @property
     def is_done_delete(self) -> bool:
-        """Whether this is a delete after which its server is gone."""
-        return isinstance(self.intent, DeleteServer) and self.ended_as(StepOutcome.SUCCEEDED, StepOutcome.ABSENT)
+        """Whether this is a delete after which what it deletes is gone."""
+        return isinstance(self.intent, Delete) and self.ended_as(StepOutcome.SUCCEEDED, StepOutcome.ABSENT)
 
 
 @attrs.define(eq=False)
@@ -120,8 +133,8 @@ class Operation:
 
     @property
     def victims(self) -> dict[str, None]:
-        """The servers declared as victims or covered by a decommission, in order."""
-        decommissioned = (i for s in self.steps if isinstance(s.intent, Decommission) for i in s.intent.server_ids)
+        """What was declared as victim or is covered by a decommission, in order."""
+        decommissioned = (id_ for step in self.steps if isinstance(step.intent, Decommission) for id_ in step.listed)
         return dict.fromkeys((*self.asked.victims, *decommissioned))
 
     @property
@@ -136,22 +149,28 @@ _STAGES_BACKWARDS = (Stage.START, Stage.CONFIGURE, Stage.INFRASTRUCTURE, Stage.D
 
 @attrs.frozen(eq=False)
 class Sighting:
-    """One server in one listing."""
+    """One resource in one listing."""
 
     listing: "Listing"
     name: str | None
     status: str
+    attached_to: tuple[str, ...] = ()
+    """The servers that use it, if it is no server itself."""
 
     @property
     def there(self) -> bool:
-        """Whether the status is that of a server that exists."""
+        """Whether the status is that of something that exists."""
         return self.status not in DELETED_STATUSES
 
 
 @attrs.define(eq=False)
-class Server:
-    """What the journal knows of one server. `known`: the version that first gave its id; versions and times are None if never."""
+class Resource:
+    """What the journal knows of one server, or of something that a server brings along.
 
+    `known`: the version that first gave its id; versions and times are None if never.
+    """
+
+    kind: ResourceKind
     id: str
     known: int
     name: str | None = None
@@ -162,24 +181,31 @@ class Server:
     made_at: datetime | None = None
     sightings: list[Sighting] = attrs.field(factory=list)
     listed_by: list[Step] = attrs.field(factory=list)
+    used_by: list[Step] = attrs.field(factory=list)
+    """The creates of servers that are made with it."""
     victim_of: dict[UUID, Operation] = attrs.field(factory=dict)
     declared_victim: int | None = None
     words: list["SpokenWord"] = attrs.field(factory=list)
 
     @property
     def named(self) -> int | None:
-        """The version of the completion or adoption that named the server."""
+        """The version of the completion or adoption that named it."""
         return self.adopted if self.named_by is None else self.named_by.completed
 
     @property
     def status(self) -> str | None:
-        """Nova's status when the server was last seen."""
-        return max(self.sightings, key=lambda s: s.listing.moment).status if self.sightings else None
+        """The cloud's status of it when it was last seen."""
+        return None if self.last_seen is None else self.last_seen.status
+
+    @property
+    def last_seen(self) -> Sighting | None:
+        """The sighting of the latest moment."""
+        return max(self.sightings, key=lambda s: s.listing.moment, default=None)
 
     @property
     def deletes(self) -> Iterator[Step]:
-        """The steps that delete this server, in order."""
-        return (step for step in self.listed_by if isinstance(step.intent, DeleteServer))
+        """The steps that delete it, in order."""
+        return (step for step in self.listed_by if isinstance(step.intent, Delete))
 
 
 @attrs.frozen(eq=False)
@@ -189,8 +215,9 @@ class Listing:
     version: int
     as_of: int
     began_at: datetime
-    complete: bool
-    server_ids: frozenset[str]
+    whole: frozenset[ResourceKind]
+    """The kinds of which it showed all that was there."""
+    ids: frozenset[str]
 
     @property
     def moment(self) -> tuple[int, int]:
@@ -222,7 +249,9 @@ class History:
     steps: dict[UUID, Step] = attrs.field(factory=dict)
     creates: dict[UUID, Step] = attrs.field(factory=dict)
     blanket_steps: list[Step] = attrs.field(factory=list)
-    servers: dict[str, Server] = attrs.field(factory=dict)
+    uses: list[Step] = attrs.field(factory=list)
+    """The steps after which what they cover may hold data."""
+    resources: dict[str, Resource] = attrs.field(factory=dict)
     listings: list[Listing] = attrs.field(factory=list)
     last_observed: InventoryObserved | None = None
     last_plan: PlanMade | None = None
@@ -267,7 +296,16 @@ class History:
         match data:
             case OperationStarted():
                 self._start(event, data)
-            case CreateServer() | DeleteServer() | Decommission() | Configure() | Start() | Custom():
+            case (
+                CreateServer()
+                | CreateResource()
+                | DeleteServer()
+                | DeleteResource()
+                | Decommission()
+                | Configure()
+                | Start()
+                | Custom()
+            ):
                 self._begin(event, data)
             case Completion():
                 self._complete(version, data)
@@ -278,14 +316,14 @@ class History:
             case ServersAdopted():
                 self.cloud = data.cloud
                 for row in data.servers:
-                    server = self._known(row.server_id, version)
+                    server = self._known(ResourceKind.SERVER, row.server_id, version)
                     server.adopted, server.name, server.node_group = version, row.name, row.node_group
-            case OperatorResolved(server_id=str() as server_id):
-                word = SpokenWord(version, data.verdict, data.by, self.unfinished)
-                self.servers[server_id].words.append(word)
+            case OperatorResolved(step=UUID() as step):
+                self.gone[step] = version
             case OperatorResolved():
-                assert data.step is not None, "a word is of a server or of a step"
-                self.gone[data.step] = version
+                assert data.about is not None, "a word is of a resource or of a step"
+                word = SpokenWord(version, data.verdict, data.by, self.unfinished)
+                self.resources[data.about].words.append(word)
             case DeletionRequested():
                 self.deletion_asked = version
                 self.owner = None
@@ -317,9 +355,9 @@ class History:
         )
         if self.unfinished is not None:
             self.unfinished.taken_over_by = operation
-        for server_id in data.victims:
-            self.servers[server_id].victim_of[operation.id] = operation
-            self.servers[server_id].declared_victim = event.version
+        for victim in data.victims:
+            self.resources[victim].victim_of[operation.id] = operation
+            self.resources[victim].declared_victim = event.version
         if data.kind is OperationKind.DELETE:
             self.deletion_asked = event.version
         self.operations[operation.id] = self.unfinished = operation
@@ -331,23 +369,30 @@ class History:
         step = Step(operation, intent, event.version, event.recorded_at)
         operation.steps.append(step)
         self.steps[step.id] = step
-        if isinstance(intent, CreateServer):
+        if step.creates is not None:
             self.creates[step.id] = step
+        if isinstance(intent, CreateServer):
+            for id_ in dict.fromkeys(intent.resource_ids):
+                self.resources[id_].used_by.append(step)
         if step.covers_all:
             self.blanket_steps.append(step)
-        for server_id in dict.fromkeys(step.server_ids):
-            server = self.servers[server_id]
-            server.listed_by.append(step)
+        if step.may_hold_data:
+            self.uses.append(step)
+        for id_ in dict.fromkeys(step.listed):
+            resource = self.resources[id_]
+            resource.listed_by.append(step)
             if isinstance(intent, Decommission):
-                server.victim_of[operation.id] = operation
+                resource.victim_of[operation.id] = operation
 
     def _complete(self, version: int, data: Completion) -> None:
         step = self.steps[data.step]
         step.completion, step.completed = data, version
-        if data.server_id is not None:
-            assert isinstance(step.intent, CreateServer), "only a create names a server"
-            server = self._known(data.server_id, version)
-            server.named_by, server.name, server.node_group = step, step.intent.name, step.intent.node_group
+        if data.made is not None:
+            assert isinstance(step.intent, Create), "only a create names what it made"
+            made = self._known(kind_made(step.intent), data.made, version)
+            made.named_by, made.name = step, step.intent.name
+            if isinstance(step.intent, CreateServer):
+                made.node_group = step.intent.node_group
 
     def _finish(self, event: Event, data: OperationFinished) -> None:
         version = event.version
@@ -368,19 +413,25 @@ class History:
 
     def _observe(self, version: int, data: InventoryObserved) -> None:
         self.cloud, self.last_observed = data.cloud, data
-        ids = frozenset(row.server_id for row in data.servers)
-        listing = Listing(version, data.as_of, data.began_at, data.complete, ids)
+        whole = frozenset((*data.kinds, ResourceKind.SERVER) if data.complete else data.kinds)
+        ids = frozenset((*(row.server_id for row in data.servers), *(row.resource_id for row in data.resources)))
+        listing = Listing(version, data.as_of, data.began_at, whole, ids)
         self.listings.append(listing)
         for row in data.servers:
-            server = self._known(row.server_id, version)
-            if not server.sightings:
-                server.mark = row.step
-            server.made_at = server.made_at or row.created_at
-            server.name = server.name or row.name
-            server.sightings.append(Sighting(listing, row.name, row.status))
+            self._see(self._known(ResourceKind.SERVER, row.server_id, version), row, Sighting(listing, row.name, row.status))
+        for other in data.resources:
+            sighting = Sighting(listing, other.name, other.status, other.attached_to)
+            self._see(self._known(other.kind, other.resource_id, version), other, sighting)
 
-    def _known(self, server_id: str, version: int) -> Server:
-        return self.servers.setdefault(server_id, Server(server_id, version))
+    def _see(self, resource: Resource, row: ObservedServer | ObservedResource, sighting: Sighting) -> None:
+        if not resource.sightings:
+            resource.mark = row.step
+        resource.made_at = resource.made_at or row.created_at
+        resource.name = resource.name or row.name
+        resource.sightings.append(sighting)
+
+    def _known(self, kind: ResourceKind, id_: str, version: int) -> Resource:
+        return self.resources.setdefault(id_, Resource(kind, id_, version))
 
 
 def fold(events: Iterable[Event]) -> History:

@@ -1,31 +1,31 @@
-"""Left over: servers that are there although an operation that is over did not mean to leave them so. A person decides."""
+"""Left over: what is there although an operation that is over did not mean to leave it so. A person decides."""
 
 from collections.abc import Iterator
 
 import attrs
 
 from journal.events import OperationOutcome
-from projections.fold import History, Operation, Server
-from projections.origin import Kind, Origin
+from projections.fold import History, Operation, Resource
+from projections.origin import Kind, Origin, Origins
 from projections.standing import taken_in
 
 
 @attrs.frozen
 class Cause:
-    """Why a server is left over, and the version since which it is."""
+    """Why something is left over, and the version since which it is."""
 
     because: str
     since: int
 
 
-def left_over(history: History, server: Server, origin: Origin, *, unasked: bool) -> Cause | None:
-    """Return the first cause for which the server was neither adopted nor taken in since. The server must be there."""
-    causes = _causes(history, server, origin, unasked=unasked)
-    return next((cause for cause in causes if not taken_in(history, server, origin, cause.since)), None)
+def left_over(history: History, origins: Origins, resource: Resource, *, unasked: bool) -> Cause | None:
+    """Return the first cause for which it was neither adopted nor taken in since. The resource must be there."""
+    causes = _causes(history, resource, origins.of[resource.id], unasked=unasked)
+    return next((cause for cause in causes if not taken_in(history, origins, resource, cause.since)), None)
 
 
-def _causes(history: History, server: Server, origin: Origin, *, unasked: bool) -> Iterator[Cause]:
-    deleted = [s.completed for s in server.deletes if s.is_done_delete and s.completed and s.operation.finished]
+def _causes(history: History, resource: Resource, origin: Origin, *, unasked: bool) -> Iterator[Cause]:
+    deleted = [s.completed for s in resource.deletes if s.is_done_delete and s.completed and s.operation.finished]
     if deleted:
         yield Cause("it was deleted, yet it is there", max(deleted))
     if history.deleted is not None:
@@ -34,17 +34,17 @@ def _causes(history: History, server: Server, origin: Origin, *, unasked: bool) 
         what = "it is a repeated request's" if origin.kind is Kind.REPEATED else "it landed after its operation had ended"
         yield Cause(f"{what} and was put to use", origin.created_by.begun)
     ended = [
-        op for op in _operations(server, origin) if op.steps and op.finished and op.outcome is not OperationOutcome.SUCCEEDED
+        op for op in _operations(resource, origin) if op.steps and op.finished and op.outcome is not OperationOutcome.SUCCEEDED
     ]
     if ended:
         last = max(ended, key=lambda op: op.finished or 0)
         yield Cause(f"operation {last.kind} ended as {last.outcome} and left it", last.finished or 0)
-    if history.abandoned_deletion is not None and server.known < history.abandoned_deletion:
+    if history.abandoned_deletion is not None and resource.known < history.abandoned_deletion:
         yield Cause("an operation was abandoned while the deletion of the cluster was asked for", history.abandoned_deletion)
 
 
-def _operations(server: Server, origin: Origin) -> Iterator[Operation]:
-    """Yield the operations that the server was created in or is a victim of."""
+def _operations(resource: Resource, origin: Origin) -> Iterator[Operation]:
+    """Yield the operations that it was created in or is a victim of."""
     if origin.created_by is not None:
         yield origin.created_by.operation
-    yield from server.victim_of.values()
+    yield from resource.victim_of.values()

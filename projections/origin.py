@@ -1,7 +1,6 @@
-"""Which create made which server: the original, a repeated POST, or a copy that somebody made."""
+"""Which create made which resource: the original, a repeated POST, or a copy that somebody made."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
 from typing import Final
@@ -9,18 +8,23 @@ from uuid import UUID
 
 import attrs
 
-from projections.fold import History, Server, Step
+from journal.events import ResourceKind
+from projections.fold import History, Resource, Step
 
 BEFORE_INTENT: Final = timedelta(minutes=1)
-"""How much earlier than its intent a server may seem made: clocks differ."""
+"""How much earlier than its intent something may seem made: clocks differ."""
 AFTER_DEADLINE: Final = timedelta(hours=1)
 """How long after the deadline of its intent a request can have landed."""
 REPEATED_AFTER_DEADLINE: Final = timedelta(minutes=1)
 """The same for a second server of one intent: a client repeats a POST at once or never."""
 
 
+TIMELESS: Final = frozenset({ResourceKind.SERVER_GROUP, ResourceKind.KEYPAIR})
+"""The kinds of which no listing tells when they were made. Nobody copies them, so their mark suffices."""
+
+
 class Kind(Enum):
-    """Where a server comes from."""
+    """Where a resource comes from."""
 
     ADOPTED = "adopted"
     ORIGINAL = "original"
@@ -31,69 +35,67 @@ class Kind(Enum):
 
 @attrs.frozen(eq=False)
 class Origin:
-    """Where one server comes from; `create` is the step that made it, or whose mark a copy carries."""
+    """Where one resource comes from; `create` is the step that made it, or whose mark a copy carries."""
 
     kind: Kind
     create: Step | None = None
 
     @property
     def created_by(self) -> Step | None:
-        """The create step that made the server, if one of this journal did."""
+        """The create step that made it, if one of this journal did."""
         return self.create if self.kind in (Kind.ORIGINAL, Kind.REPEATED) else None
 
 
 @attrs.frozen(eq=False)
 class Origins:
-    """The origin of every server of a history, and the creates whose original is known."""
+    """The origin of every resource of a history, the creates whose original is known, and all that each create made."""
 
     of: dict[str, Origin]
-    originals: dict[UUID, Server]
+    originals: dict[UUID, Resource]
+    made: dict[UUID, list[Resource]]
 
 
 def origins(history: History) -> Origins:
-    """Work out where each server comes from, for the journal as read to its end."""
-    marked: defaultdict[UUID, list[Server]] = defaultdict(list)
-    for server in history.servers.values():
-        if server.named_by is None and server.mark in history.creates:
-            assert server.mark is not None
-            marked[server.mark].append(server)
+    """Work out where each resource comes from, for the journal as read to its end."""
+    marked: defaultdict[UUID, list[Resource]] = defaultdict(list)
+    for resource in history.resources.values():
+        create = history.creates.get(resource.mark) if resource.mark else None
+        if create is not None and resource.named_by is None and create.creates is resource.kind:
+            marked[create.id].append(resource)
     known = {
         step_id: original for step_id, step in history.creates.items() if (original := _original(history, step, marked[step_id]))
     }
-    return Origins({server.id: _origin(history, server, known) for server in history.servers.values()}, known)
+    found = {resource.id: _origin(history, resource, known) for resource in history.resources.values()}
+    made: defaultdict[UUID, list[Resource]] = defaultdict(list)
+    for id_, origin in found.items():
+        if origin.created_by is not None:
+            made[origin.created_by.id].append(history.resources[id_])
+    return Origins(found, known, made)
 
 
-def _original(history: History, create: Step, marked: list[Server]) -> Server | None:
+def _original(history: History, create: Step, marked: list[Resource]) -> Resource | None:
     if create.named is not None:
-        return history.servers[create.named]
-    in_time = [server for server in marked if _made_within(server, create, AFTER_DEADLINE)]
-    return min(in_time, key=lambda server: (server.made_at, server.id), default=None)
+        return history.resources[create.named]
+    in_time = [resource for resource in marked if _made_within(resource, create, AFTER_DEADLINE)]
+    return min(in_time, key=lambda resource: (resource.made_at or create.recorded_at, resource.id), default=None)
 
 
-def _made_within(server: Server, create: Step, after_deadline: timedelta) -> bool:
-    if server.made_at is None:
-        return False
-    return create.recorded_at - BEFORE_INTENT <= server.made_at <= create.intent.deadline + after_deadline
+def _made_within(resource: Resource, create: Step, after_deadline: timedelta) -> bool:
+    if resource.made_at is None:
+        return resource.kind in TIMELESS
+    return create.recorded_at - BEFORE_INTENT <= resource.made_at <= create.intent.deadline + after_deadline
 
 
-def _origin(history: History, server: Server, originals: dict[UUID, Server]) -> Origin:
-    if server.adopted is not None:
+def _origin(history: History, resource: Resource, originals: dict[UUID, Resource]) -> Origin:
+    if resource.adopted is not None:
         return Origin(Kind.ADOPTED)
-    if server.named_by is not None:
-        return Origin(Kind.ORIGINAL, server.named_by)
-    create = history.creates.get(server.mark) if server.mark else None
-    if create is None:
+    if resource.named_by is not None:
+        return Origin(Kind.ORIGINAL, resource.named_by)
+    create = history.creates.get(resource.mark) if resource.mark else None
+    if create is None or create.creates is not resource.kind:
         return Origin(Kind.UNMARKED)
-    if originals.get(create.id) is server:
+    if originals.get(create.id) is resource:
         return Origin(Kind.ORIGINAL, create)
-    if _made_within(server, create, REPEATED_AFTER_DEADLINE):
+    if _made_within(resource, create, REPEATED_AFTER_DEADLINE):
         return Origin(Kind.REPEATED, create)
     return Origin(Kind.COPY, create)
-
-
-def covering_steps(history: History, server: Server, origin: Origin) -> Iterator[Step]:
-    """Yield the steps that cover a server: those that list it, and those that list nothing and came after it."""
-    yield from server.listed_by
-    since = origin.created_by.begun if origin.created_by is not None else server.adopted
-    if since is not None:
-        yield from (step for step in history.blanket_steps if step.begun > since)

@@ -1,4 +1,4 @@
-"""Whether a server is there, and whether a create without a server is proved absent.
+"""Whether a resource is there, and whether a create that nothing is known of is proved absent.
 
 Only sightings, complete listings, done deletes, `absent` creates, an operator's `gone` and adoption speak of it. Each
 speaks for a moment: an observation for its `as_of`, everything else for its own version. The latest moment wins; at
@@ -11,46 +11,46 @@ from uuid import UUID
 import attrs
 
 from journal.events import StepOutcome
-from projections.fold import History, Listing, Server, Step
-from projections.origin import Origins
+from projections.fold import History, Listing, Resource, Step
+from projections.origin import TIMELESS, Origins
 
 
 @attrs.frozen(order=True)
 class Presence:
-    """One fact about a server: at `moment`, by the event at `version`, it was there or not. The greatest is the latest."""
+    """One fact about a resource: at `moment`, by the event at `version`, it was there or not. The greatest is the latest."""
 
     moment: int
     version: int
     there: bool
 
 
-def presence(history: History, origins: Origins, server: Server) -> Presence | None:
-    """Return the latest fact about a server, or None if nothing has been said: it is taken to be there."""
-    return max(_facts(history, origins, server), default=None)
+def presence(history: History, origins: Origins, resource: Resource) -> Presence | None:
+    """Return the latest fact about a resource, or None if nothing has been said: it is taken to be there."""
+    return max(_facts(history, origins, resource), default=None)
 
 
-def _facts(history: History, origins: Origins, server: Server) -> Iterator[Presence]:
-    if server.adopted is not None:
-        yield Presence(server.adopted, server.adopted, there=True)
-    for sighting in server.sightings:
+def _facts(history: History, origins: Origins, resource: Resource) -> Iterator[Presence]:
+    if resource.adopted is not None:
+        yield Presence(resource.adopted, resource.adopted, there=True)
+    for sighting in resource.sightings:
         yield Presence(*sighting.listing.moment, there=sighting.there)
     for listing in history.listings:
-        if listing.complete and server.known <= listing.as_of and server.id not in listing.server_ids:
+        if resource.kind in listing.whole and resource.known <= listing.as_of and resource.id not in listing.ids:
             yield Presence(*listing.moment, there=False)
-    for step in server.deletes:
+    for step in resource.deletes:
         if step.is_done_delete:
             assert step.completed is not None
             yield Presence(step.completed, step.completed, there=False)
-    create = _create_of_original(history, origins, server)
+    create = _create_of_original(history, origins, resource)
     if create is not None:
         yield from _said_absent(history, create)
 
 
-def _create_of_original(history: History, origins: Origins, server: Server) -> Step | None:
-    if server.named_by is not None:
-        return server.named_by
-    create = history.creates.get(server.mark) if server.mark else None
-    return create if create is not None and origins.originals.get(create.id) is server else None
+def _create_of_original(history: History, origins: Origins, resource: Resource) -> Step | None:
+    if resource.named_by is not None:
+        return resource.named_by
+    create = history.creates.get(resource.mark) if resource.mark else None
+    return create if create is not None and origins.originals.get(create.id) is resource else None
 
 
 def _said_absent(history: History, create: Step) -> Iterator[Presence]:
@@ -63,7 +63,11 @@ def _said_absent(history: History, create: Step) -> Iterator[Presence]:
 
 def absent_creates(history: History, origins: Origins) -> dict[UUID, Presence]:
     """Return the creates without a known original whose absence is proved, and the fact that proves it."""
-    unknown_time = {s.id: s.mark for s in history.servers.values() if s.made_at is None and s.mark is not None}
+    unknown_time = {
+        resource.id: resource.mark
+        for resource in history.resources.values()
+        if resource.made_at is None and resource.mark is not None and resource.kind not in TIMELESS
+    }
     result = {}
     for create in history.creates.values():
         if create.id in origins.originals:
@@ -77,18 +81,23 @@ def absent_creates(history: History, origins: Origins) -> dict[UUID, Presence]:
 
 def _proves_absent(listing: Listing, create: Step, unknown_time: dict[str, UUID]) -> bool:
     return (
-        listing.complete
+        create.creates in listing.whole
         and create.begun <= listing.as_of
         and create.intent.deadline < listing.began_at
-        and not any(mark == create.id and server_id in listing.server_ids for server_id, mark in unknown_time.items())
+        and not any(mark == create.id and id_ in listing.ids for id_, mark in unknown_time.items())
     )
 
 
 def knowledge(history: History, origins: Origins) -> dict[str | UUID, object]:
     """Return all that observations have taught: what an observation must change to be news."""
-    servers: dict[str | UUID, object] = {
-        server.id: (server.status, fact is None or fact.there, server.mark, server.made_at, server.name)
-        for server in history.servers.values()
-        for fact in [presence(history, origins, server)]
+    seen: dict[str | UUID, object] = {
+        resource.id: (fact is None or fact.there, resource.mark, resource.made_at, resource.name, *_shown(resource))
+        for resource in history.resources.values()
+        for fact in [presence(history, origins, resource)]
     }
-    return {**servers, **dict.fromkeys(absent_creates(history, origins), "absent")}
+    return {**seen, **dict.fromkeys(absent_creates(history, origins), "absent")}
+
+
+def _shown(resource: Resource) -> tuple[object, ...]:
+    last = resource.last_seen
+    return () if last is None else (last.status, last.attached_to)

@@ -8,7 +8,7 @@ from projections.verdicts import WORKING, Reading, Verdict, verdicts
 def cluster_status(history: History, found: tuple[Verdict, ...]) -> ClusterStatus:
     """Return the status that the cluster becomes, whether or not anything is left to do."""
     if history.deletion_asked is not None:
-        kept = any(v.is_operators_word and v.action is PlanAction.KEEP for v in found)
+        kept = any(verdict.withstands_deletion for verdict in found)
         return ClusterStatus.ERROR if kept else ClusterStatus.DELETED
     match history.unfinished:
         case None:

@@ -1,29 +1,36 @@
-"""The verdict table: what replay says of each VM, why, and by which events.
+"""The verdict table: what replay says of each server and of what it brings along, why, and by which events.
 
 `TABLE` is the policy as data: one row of the design's table is one `Row` here, and the first that applies decides. A
-row asks a `Case`, which holds one VM of the history with what `origin`, `presence` and `standing` make of it.
+row asks a `Case`, which holds one resource of the history with what `origin`, `presence` and `standing` make of it.
+
+What a server brings along is judged by the rows that servers are judged by. One more row, which is asked last, withholds
+what a server that stays still uses.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
 import attrs
 
 from journal.events import (
-    CreateServer,
+    Create,
     Decommission,
     OperationKind,
     OperationOutcome,
     PlanAction,
+    ResourceKind,
     Stage,
     StepOutcome,
     VerdictName,
 )
-from projections.fold import History, Operation, Server, SpokenWord, Step
+from projections.coverage import covering_steps, using_steps
+from projections.fold import History, Operation, Resource, SpokenWord, Step
 from projections.left_over import Cause, left_over
-from projections.origin import Kind, Origin, Origins, covering_steps, origins
+from projections.origin import Kind, Origin, Origins, origins
 from projections.presence import Presence, absent_creates, presence
 from projections.standing import DELETES, standing_word
 
@@ -31,6 +38,8 @@ DELETE, KEEP, FIND, NOTHING = PlanAction.DELETE, PlanAction.KEEP, PlanAction.FIN
 NEW, UNNEEDED, UNSAFE, IN_SERVICE = VerdictName.NEW, VerdictName.UNNEEDED, VerdictName.UNSAFE, VerdictName.IN_SERVICE
 
 ROW_OF_WORDS: Final = 4
+ROW_OF_USERS: Final = 16
+"""The number of the row that withholds what a server that stays uses."""
 
 WORKING: Final = frozenset({Stage.CONFIGURE, Stage.START})
 """The stages in which what a scale made may hold data already."""
@@ -38,9 +47,10 @@ WORKING: Final = frozenset({Stage.CONFIGURE, Stage.START})
 
 @attrs.frozen
 class Verdict:
-    """What replay says of one VM. A VM without an id (`server_id` None) is identified by its create `step`."""
+    """What replay says of one resource. One without an `id` is identified by its create `step`."""
 
-    server_id: str | None
+    kind: ResourceKind
+    id: str | None
     step: UUID | None
     name: str | None
     verdict: VerdictName
@@ -51,9 +61,24 @@ class Verdict:
     """The number of the row that decided."""
 
     @property
+    def is_server(self) -> bool:
+        """Whether it is of a server."""
+        return self.kind is ResourceKind.SERVER
+
+    @property
+    def ids(self) -> tuple[str | None, str | None]:
+        """Its `server_id` and its `resource_id`, as events give them: one of them is None."""
+        return (self.id, None) if self.is_server else (None, self.id)
+
+    @property
     def is_operators_word(self) -> bool:
         """Whether an operator's word decided."""
         return self.row == ROW_OF_WORDS
+
+    @property
+    def withstands_deletion(self) -> bool:
+        """Whether it keeps something although the deletion of the cluster may have been asked for."""
+        return self.action is KEEP and self.row in (ROW_OF_WORDS, ROW_OF_USERS)
 
 
 class Reading:
@@ -83,86 +108,95 @@ class Reading:
     @cached_property
     def decommission_complete(self) -> bool:
         """Whether every victim of the unfinished operation, gone or not, is decommissioned."""
-        return all(self.decommission_of(server_id) is not None for server_id in self.victims)
+        return all(self.decommission_of(victim) is not None for victim in self.victims)
 
-    def decommission_of(self, server_id: str) -> Step | None:
-        """Return the decommission that makes this server decommissioned, or None if it is not."""
-        server = self.history.servers[server_id]
-        steps = [step for step in self.covering(server) if step.operation is self.unfinished]
+    def decommission_of(self, victim: str) -> Step | None:
+        """Return the decommission that makes this victim decommissioned, or None if it is not."""
+        resource = self.history.resources[victim]
+        steps = [step for step in self.covering(resource) if step.operation is self.unfinished]
         last = max((s for s in steps if isinstance(s.intent, Decommission)), key=lambda s: s.begun, default=None)
         if last is None or not last.ended_as(StepOutcome.SUCCEEDED):
             return None
-        used_since = any(step.may_hold_data and step.begun > last.begun for step in steps)
+        used_since = any(step.operation is self.unfinished and step.begun > last.begun for step in self.using(resource))
         return None if used_since else last
 
-    def covering(self, server: Server) -> Iterator[Step]:
-        """Yield the steps that cover a server."""
-        return covering_steps(self.history, server, self.origins.of[server.id])
+    def covering(self, resource: Resource) -> Iterator[Step]:
+        """Yield the steps that cover a resource."""
+        return covering_steps(self.history, self.origins, resource)
+
+    def using(self, resource: Resource) -> Iterator[Step]:
+        """Yield the steps after which a resource may hold data."""
+        return using_steps(self.history, self.origins, resource)
 
     def cases(self) -> Iterator["Case"]:
-        """Yield every VM that there is something to say of: each known server, then each create without one."""
-        for server in self.history.servers.values():
-            yield Case(self, server, None)
+        """Yield all that there is something to say of: each known resource, then each create that nothing is known of."""
+        for resource in self.history.resources.values():
+            yield Case(self, resource, None)
         for create in self.history.creates.values():
             if create.id not in self.origins.originals:
                 yield Case(self, None, create)
 
 
 class Case:
-    """One VM before the table: a known `server`, or a `lost` create whose original is not known."""
+    """One resource before the table: a known one, or a `lost` create whose original is not known."""
 
-    def __init__(self, reading: Reading, server: Server | None, lost: Step | None) -> None:
+    def __init__(self, reading: Reading, resource: Resource | None, lost: Step | None) -> None:
         self.reading = reading
         self.history = reading.history
-        self._server = server
+        self._resource = resource
         self.lost = lost
 
     @property
-    def server(self) -> Server:
-        """The server. Only rows that `lost` creates never reach may ask."""
-        assert self._server is not None, "a create without a server is decided by rows 2 and 3"
-        return self._server
+    def resource(self) -> Resource:
+        """The resource. Only rows that `lost` creates never reach may ask."""
+        assert self._resource is not None, "a create that nothing is known of is decided by rows 2 and 3"
+        return self._resource
 
     @cached_property
     def origin(self) -> Origin:
-        """Where the server comes from."""
-        return self.reading.origins.of[self.server.id]
+        """Where it comes from."""
+        return self.reading.origins.of[self.resource.id]
 
     @property
     def create(self) -> Step | None:
-        """The create step that made the server, or that is lost."""
+        """The create step that made it, or that is lost."""
         return self.lost or self.origin.created_by
+
+    @property
+    def kind(self) -> ResourceKind:
+        """What it is."""
+        return self.resource.kind if self.lost is None else self.lost.creates or ResourceKind.SERVER
 
     @cached_property
     def presence(self) -> Presence | None:
-        """The latest fact about whether the VM is there."""
+        """The latest fact about whether it is there."""
         if self.lost is not None:
             return self.reading.absent.get(self.lost.id)
-        return presence(self.history, self.reading.origins, self.server)
+        return presence(self.history, self.reading.origins, self.resource)
 
     @property
     def is_gone(self) -> bool:
-        """Whether the VM is not there."""
+        """Whether it is not there."""
         return self.presence is not None and not self.presence.there
 
     @cached_property
     def word(self) -> SpokenWord | None:
         """The operator's word that stands."""
-        return standing_word(self.history, self.server, self.origin)
+        return standing_word(self.history, self.reading.origins, self.resource)
 
     @cached_property
     def uses(self) -> tuple[int, ...]:
-        """The intents, of any operation, after which the server may hold data."""
-        return tuple(sorted(step.begun for step in self.reading.covering(self.server) if step.may_hold_data))
+        """The intents, of any operation, after which it may hold data."""
+        return tuple(sorted({step.begun for step in self.reading.using(self.resource)}))
 
     @property
     def created_in_unfinished(self) -> bool:
-        """Whether a create of the unfinished operation, or of what it took over, made the server."""
+        """Whether a create of the unfinished operation, or of what it took over, made it."""
         return self.create is not None and self.create.operation in self.history.in_unfinished
 
     @property
     def unasked(self) -> bool:
-        """Whether the server is a repeated POST, or landed late: nobody was told of it."""
+        """Whether it is a repeated POST, or landed late: nobody was told of it."""
         create = self.origin.created_by
         if create is None:
             return False
@@ -170,44 +204,53 @@ class Case:
 
     @property
     def deleted_in_ended(self) -> bool:
-        """Whether a delete of the server was done in an operation that ended."""
-        return any(step.is_done_delete and step.operation.finished for step in self.server.deletes)
+        """Whether a delete of it was done in an operation that ended."""
+        return any(step.is_done_delete and step.operation.finished for step in self.resource.deletes)
 
     @property
     def is_victim(self) -> bool:
-        """Whether the server is a victim of the unfinished operation."""
-        return self.server.id in self.reading.victims
+        """Whether it is a victim of the unfinished operation."""
+        return self.resource.id in self.reading.victims
 
     @cached_property
     def decommission(self) -> Step | None:
-        """The decommission that makes the server decommissioned."""
-        return self.reading.decommission_of(self.server.id)
+        """The decommission that makes it decommissioned."""
+        return self.reading.decommission_of(self.resource.id)
 
     @cached_property
     def delete_begun(self) -> Step | None:
-        """The conductor's own delete of the server in the unfinished operation, begun after it was decommissioned."""
+        """The conductor's own delete of it in the unfinished operation, begun after it was decommissioned."""
         done = self.decommission
         if done is None:
             return None
         f = self.reading.unfinished
-        mine = (s for s in self.server.deletes if s.operation is f and s.intent.stage is not Stage.ROLLBACK)
+        mine = (s for s in self.resource.deletes if s.operation is f and s.intent.stage is not Stage.ROLLBACK)
         return next((step for step in mine if step.begun > done.begun), None)
 
     @cached_property
     def left_over(self) -> Cause | None:
         """Why a person has to decide, if so."""
-        return left_over(self.history, self.server, self.origin, unasked=self.unasked)
+        return left_over(self.history, self.reading.origins, self.resource, unasked=self.unasked)
 
     @property
     def basis(self) -> tuple[int, ...]:
-        """The versions that tell what the VM is: its operation, create, completion, adoption or first sighting."""
-        server, create = self._server, self.create
-        versions = [] if create is None or server is None else [create.operation.started]
+        """The versions that tell what it is: its operation, create, completion, adoption or first sighting."""
+        resource, create = self._resource, self.create
+        versions = [] if create is None or resource is None else [create.operation.started]
         versions += [] if create is None else [create.begun]
         versions += [] if create is None or create.completed is None else [create.completed]
-        if server is not None:
-            versions += [server.known]
+        if resource is not None:
+            versions += [resource.known]
         return tuple(versions)
+
+    def remaining_user(self, going: Collection[str]) -> tuple[str, int] | None:
+        """Return a server that stays and used it when it was last seen, or was made with it since; with what says so."""
+        last = self.resource.last_seen
+        users = [] if last is None else [(id_, last.listing.version) for id_ in last.attached_to]
+        for create in self.resource.used_by:
+            if last is None or create.completed is None or create.completed > last.listing.as_of:
+                users += [(server.id, create.begun) for server in self.reading.origins.made.get(create.id, ())]
+        return next((user for user in users if user[0] not in going), None)
 
 
 Judgement = tuple[VerdictName, PlanAction, str, tuple[int, ...]]
@@ -231,7 +274,9 @@ def _foreign(case: Case) -> Judgement:
     if case.origin.create is not None:
         because = f"it carries the mark of create {case.origin.create.id} but was not made in its time: somebody's copy"
         return VerdictName.FOREIGN, KEEP, because, (case.origin.create.begun,)
-    because = "it carries no mark" if case.server.mark is None else f"its mark {case.server.mark} is no create of this journal"
+    because = (
+        "it carries no mark" if case.resource.mark is None else f"its mark {case.resource.mark} is no create of this journal"
+    )
     return VerdictName.FOREIGN, KEEP, because, ()
 
 
@@ -296,7 +341,7 @@ def _unasked(case: Case) -> Judgement:
     create = case.origin.created_by
     assert create is not None
     if case.origin.kind is Kind.REPEATED:
-        return NEW, DELETE, f"it is a second server of create {create.id}: the request was repeated", ()
+        return NEW, DELETE, f"it is a second {case.kind} of create {create.id}: the request was repeated", ()
     assert create.operation.finished is not None
     because = f"it landed after operation {create.operation.kind} had ended, and nothing was put on it"
     return NEW, DELETE, because, (create.operation.finished,)
@@ -313,7 +358,7 @@ def _created_in(*stages: Stage) -> Callable[[Case], bool]:
 def _victim_versions(case: Case) -> tuple[int, ...]:
     f = case.reading.unfinished
     assert f is not None
-    mine = (s for s in case.server.listed_by if s.operation is f and isinstance(s.intent, Decommission))
+    mine = (s for s in case.reading.covering(case.resource) if s.operation is f and isinstance(s.intent, Decommission))
     return (f.started, *(version for s in mine for version in (s.begun, s.completed) if version is not None))
 
 
@@ -364,7 +409,7 @@ def _left_over(case: Case) -> Judgement:
 
 
 def _is_failed_create_unused(case: Case) -> bool:
-    create = case.server.named_by
+    create = case.resource.named_by
     return (
         create is not None
         and create.ended_as(StepOutcome.FAILED)
@@ -374,7 +419,7 @@ def _is_failed_create_unused(case: Case) -> bool:
 
 
 def _failed_create(case: Case) -> Judgement:
-    create = case.server.named_by
+    create = case.resource.named_by
     assert create is not None
     assert create.operation.finished is not None
     because = f"its create failed, the {create.operation.kind} went on without it, and nothing was put on it"
@@ -382,7 +427,7 @@ def _failed_create(case: Case) -> Judgement:
 
 
 def _in_service(case: Case) -> Judgement:
-    if case.server.adopted is not None:
+    if case.resource.adopted is not None:
         return IN_SERVICE, KEEP, "it was adopted", ()
     create = case.create
     ended = create.operation.finished if create else None
@@ -409,35 +454,55 @@ TABLE: Final = (
 """The policy. The first row that applies decides."""
 
 _OF_LOST_CREATES: Final = TABLE[1:3]
-"""A create without a server is gone, in doubt, or not listed."""
+"""A create that nothing is known of is gone, in doubt, or not listed."""
 
 
 def verdicts(history: History) -> tuple[Verdict, ...]:
-    """Return the verdict of each VM, for the journal as read to its end: known servers first, then creates without one."""
-    return tuple(found for case in Reading(history).cases() if (found := _verdict(case)) is not None)
+    """Return the verdict of each resource, for the journal as read to its end: servers first, in the order of `ResourceKind`.
+
+    Within a kind, known ones come first, then creates that nothing is known of.
+    """
+    cases: defaultdict[ResourceKind, list[Case]] = defaultdict(list)
+    for case in Reading(history).cases():
+        cases[case.kind].append(case)
+    servers = _judged(cases[ResourceKind.SERVER], ())
+    going = {verdict.id for verdict in servers if verdict.id is not None and verdict.action in (DELETE, NOTHING)}
+    others = (_judged(cases[kind], going) for kind in ResourceKind if kind is not ResourceKind.SERVER)
+    return tuple(chain(servers, *others))
 
 
-def _verdict(case: Case) -> Verdict | None:
+def _judged(cases: list[Case], going: Collection[str]) -> list[Verdict]:
+    return [found for case in cases if (found := _verdict(case, going)) is not None]
+
+
+def _verdict(case: Case, going: Collection[str]) -> Verdict | None:
+    """Return the verdict of one resource; `going`: the servers that are not there, or are to be deleted."""
     table = TABLE if case.lost is None else _OF_LOST_CREATES
     row = next((row for row in table if row.applies(case)), None)
     if row is None:
         return None
-    verdict, action, because, evidence = row.judge(case)
+    number, (verdict, action, because, evidence) = row.number, row.judge(case)
+    if action is DELETE and number != ROW_OF_WORDS and case.kind is not ResourceKind.SERVER:
+        user = case.remaining_user(going)
+        if user is not None:
+            number = ROW_OF_USERS
+            verdict, action, because, evidence = UNSAFE, KEEP, f"server {user[0]} stays, and uses it", (*evidence, user[1])
     create = case.create or case.origin.create
     return Verdict(
-        server_id=None if case.lost else case.server.id,
+        kind=case.kind,
+        id=None if case.lost else case.resource.id,
         step=create.id if create else None,
         name=_name(case),
         verdict=verdict,
         action=action,
         because=because,
         evidence=tuple(sorted({*case.basis, *evidence})),
-        row=row.number,
+        row=number,
     )
 
 
 def _name(case: Case) -> str | None:
     if case.lost is None:
-        return case.server.name
-    assert isinstance(case.lost.intent, CreateServer)
+        return case.resource.name
+    assert isinstance(case.lost.intent, Create)
     return case.lost.intent.name

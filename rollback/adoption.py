@@ -12,7 +12,7 @@ from journal.events import AdoptedServer
 from journal.journal import Journal
 from journal.stream import Stream
 from projections.fold import History, fold
-from rollback.cloud import Cloud, FoundServer
+from rollback.cloud import Cloud, Found
 from rollback.deletable import expected_marks
 from rollback.errors import NotAdoptable
 from rollback.marks import Agreement, Marks, agreement
@@ -32,7 +32,7 @@ class Outcome(Enum):
 class Candidate:
     """A server that is to be adopted, as the cloud showed it, and what is to be done for it."""
 
-    found: FoundServer
+    found: Found
     marks: Marks
     """The marks that it gets, or has."""
     is_known: bool
@@ -114,7 +114,7 @@ def _candidate(journal: Journal, cloud: Cloud, cluster: str, history: History, s
         raise NotAdoptable(cluster, server_id, f"there is no such server in {cloud.name}")
     if found.marks is None:
         raise NotAdoptable(cluster, server_id, "its cell is down, so its marks cannot be read")
-    known = history.servers.get(server_id)
+    known = history.resources.get(server_id)
     if known is not None and (known.adopted is not None or known.named_by is not None):
         return Candidate(found, expected_marks(history, journal.id, known), is_known=True)
     if found.marks.step_id in history.creates:

@@ -1,12 +1,12 @@
-"""What a person chose for one compensation: how many servers it may delete, which ones, and by which plan. Pure."""
+"""What a person chose for one compensation: how much it may delete, what of it, and by which plan. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Self
 
 import attrs
 
-from journal.events import OperatorResolved, PlanAction, PlanMade, PlannedVerdict, StepOutcome, Word
-from projections.fold import History, Server
+from journal.events import OperatorResolved, PlanAction, PlanMade, PlannedVerdict, ResourceKind, StepOutcome, Word
+from projections.fold import History, Resource
 from projections.origin import Kind, Origin, origins
 from projections.verdicts import Verdict
 from rollback.errors import ChoiceRefused
@@ -17,7 +17,7 @@ _PERCENT: Final = 100
 
 @attrs.frozen
 class Most:
-    """How many servers one compensation may delete: a number, or a share of those that the cluster has."""
+    """How many servers and other resources one compensation may delete: a number, or a share of what the cluster has."""
 
     number: int = 0
     percent: float | None = None
@@ -31,9 +31,9 @@ class Most:
             raise ValueError(msg)
         return found
 
-    def of(self, servers: int) -> int:
-        """Return the number for a cluster of so many servers."""
-        return self.number if self.percent is None else int(servers * self.percent / _PERCENT)
+    def of(self, there: int) -> int:
+        """Return the number for a cluster that has so many."""
+        return self.number if self.percent is None else int(there * self.percent / _PERCENT)
 
     def __str__(self) -> str:
         return str(self.number) if self.percent is None else f"{self.percent:g}%"
@@ -46,9 +46,9 @@ class Choice:
     most: Most | None = None
     """None: as many as the operation created or declared; in a delete, as many as the cluster has."""
     only: Collection[str] = ()
-    """The only servers to delete of those that the plan deletes; empty for all of them."""
+    """The ids of all that is to be deleted of what the plan deletes; empty for all of it."""
     keep: Collection[str] = ()
-    """Servers to keep although the plan deletes them."""
+    """The ids of what is to be kept although the plan deletes it."""
     by: str = ""
     """Who chose: of `only` and `keep` the journal is told, as of an operator's word."""
     reason: str = ""
@@ -61,13 +61,13 @@ class Choice:
             raise ValueError(msg)
 
     def refuse(self, now: Plan) -> None:
-        """Raise ChoiceRefused where a server was named that the plan does not have, or would not delete."""
-        unknown = sorted({*self.only, *self.keep} - {verdict.server_id for verdict in now.verdicts})
+        """Raise ChoiceRefused where something was named that the plan does not have, or would not delete."""
+        unknown = sorted({*self.only, *self.keep} - {verdict.id for verdict in now.verdicts})
         if unknown:
             raise ChoiceRefused(now.stream, f"the plan says nothing of {', '.join(unknown)}")
-        safe = [v for v in now.verdicts if v.server_id in self.only and v.action is not PlanAction.DELETE]
+        safe = [v for v in now.verdicts if v.id in self.only and v.action is not PlanAction.DELETE]
         if safe:
-            rows = [f"server {v.server_id}: {v.action} ({v.verdict}), because {v.because}" for v in safe]
+            rows = [f"{v.kind} {v.id}: {v.action} ({v.verdict}), because {v.because}" for v in safe]
             raise ChoiceRefused(now.stream, "the plan does not delete all of what was named", rows)
 
     def refuse_another(self, chosen: Plan) -> None:
@@ -78,45 +78,46 @@ class Choice:
 
     def words(self, now: Plan) -> list[OperatorResolved]:
         """Return the operator's words that make the plan one that keeps what is to be kept."""
-        due = {verdict.server_id for verdict in now.having(PlanAction.DELETE)}
-        kept = {server_id for server_id in due if server_id in self.keep or (self.only and server_id not in self.only)}
-        ids = sorted(server_id for server_id in kept if server_id is not None)
-        return [OperatorResolved(Word.UNSAFE, self.by, self.reason, server_id=server_id) for server_id in ids]
+        due = {verdict.id: verdict for verdict in now.having(PlanAction.DELETE) if verdict.id is not None}
+        kept = sorted(id_ for id_ in due if id_ in self.keep or (self.only and id_ not in self.only))
+        ids = (due[id_].ids for id_ in kept)
+        return [OperatorResolved(Word.UNSAFE, self.by, self.reason, server, None, other) for server, other in ids]
 
     def objection(self, history: History, now: Plan, asked_for: Collection[str]) -> str | None:
         """Return why a plan is not carried out: it deletes more than it may. `asked_for`: what was deleted already."""
-        due = {verdict.server_id for verdict in now.having(PlanAction.DELETE)}
+        due = {verdict.id for verdict in now.having(PlanAction.DELETE)}
         if self.plan is not None:
-            looked_at = {row.server_id for row in self.plan.verdicts if row.action is PlanAction.DELETE}
-            more = sorted(server_id for server_id in due - looked_at if server_id is not None)
+            looked_at = {row.id for row in self.plan.verdicts if row.action is PlanAction.DELETE}
+            more = sorted(id_ for id_ in due - looked_at if id_ is not None)
             if more:
                 return f"the plan that was looked at does not delete {', '.join(more)}"
-        there = {verdict.server_id for verdict in now.verdicts if verdict.server_id and verdict.action is not PlanAction.NONE}
+        there = {verdict.id for verdict in now.verdicts if verdict.id and verdict.action is not PlanAction.NONE}
         count = len(due | set(asked_for))
         most = expected(history) if self.most is None else self.most.of(len(there | set(asked_for)))
         if count <= most:
             return None
         said = f"--max-deletions {self.most} allows" if self.most else "the operation created or declared"
-        return f"{count} servers are to be deleted, more than the {most} that {said}. To allow it: --max-deletions {count}"
+        what = "servers" if {r.kind for r in history.resources.values()} == {ResourceKind.SERVER} else "resources"
+        return f"{count} {what} are to be deleted, more than the {most} that {said}. To allow it: --max-deletions {count}"
 
 
 NO_CHOICE: Final = Choice()
 
 
 def expected(history: History) -> int:
-    """Return how many servers a compensation is expected to delete at most, whatever its plan says.
+    """Return how much a compensation is expected to delete at most, whatever its plan says.
 
     Those that the unfinished operation created, its victims, what was created twice, too late or in vain, and what an
     operator spoke of; where deletion stands, all of the cluster.
     """
     if history.deletion_asked is not None:
-        return len(history.servers)
+        return len(history.resources)
     where = origins(history)
-    return sum(_is_expected(history, server, where.of[server.id]) for server in history.servers.values())
+    return sum(_is_expected(history, resource, where.of[resource.id]) for resource in history.resources.values())
 
 
-def _is_expected(history: History, server: Server, origin: Origin) -> bool:
-    if server.words or any(operation.id in server.victim_of for operation in history.in_unfinished):
+def _is_expected(history: History, resource: Resource, origin: Origin) -> bool:
+    if resource.words or any(operation.id in resource.victim_of for operation in history.in_unfinished):
         return True
     create = origin.created_by
     if create is None:
@@ -136,7 +137,7 @@ def differences(before: PlanMade, now: Plan) -> Iterator[str]:
 
 
 def _rows(verdicts: Collection[Verdict] | Collection[PlannedVerdict]) -> Mapping[str, Verdict | PlannedVerdict]:
-    return {f"server {v.server_id}" if v.server_id else f"create {v.step}": v for v in verdicts}
+    return {f"{v.kind} {v.id}" if v.id else f"create {v.step}": v for v in verdicts}
 
 
 def _decision(row: Verdict | PlannedVerdict | None) -> str:

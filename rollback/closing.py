@@ -5,47 +5,56 @@ how the compensated operation ends.
 """
 
 from datetime import datetime
+from typing import Final
 
 from journal.events import (
     DELETED_STATUSES,
     ClusterStatus,
     Completion,
+    CreateResource,
     CreateServer,
+    DeleteResource,
     DeleteServer,
     OperationKind,
     OperationOutcome,
+    ResourceKind,
     StepOutcome,
     VerdictName,
+    completed,
+    deleted_by,
 )
 from projections.fold import History, Operation, Step
 from projections.origin import origins
-from rollback.cloud import FoundServer
+from rollback.cloud import Found
 from rollback.deletable import FOUND_BY_MARK
 from rollback.plan import Plan, plan
+
+STUCK_VOLUME: Final = "ERROR_DELETING"
+"""Cinder's status of a volume whose deletion failed."""
 
 
 def latest_doubt(history: History) -> datetime | None:
     """Return until when a request of a create in doubt can still be on its way."""
     known = origins(history).originals
-    creates = (step for op in history.in_unfinished for step in op.steps if isinstance(step.intent, CreateServer))
+    creates = (step for op in history.in_unfinished for step in op.steps if step.creates is not None)
     doubts = (s.intent.deadline for s in creates if s.id not in known and not s.ended_as(StepOutcome.ABSENT))
     return max(doubts, default=None)
 
 
 def settled_steps(history: History) -> list[tuple[Step, Completion]]:
     """Return the unfinished creates and deletes whose outcome the journal knows by now, with the completions they get."""
-    gone = {v.server_id or v.step: v for v in plan(history).verdicts if v.verdict is VerdictName.GONE}
+    gone = {v.id or v.step: v for v in plan(history).verdicts if v.verdict is VerdictName.GONE}
     originals = origins(history).originals
     result = []
     for step in history.unfinished_steps:
         match step.intent:
-            case CreateServer() if (server := originals.get(step.id)) is not None:
-                named = server.id if server.named is None else None
-                result.append((step, Completion(step.id, StepOutcome.FAILED, named, FOUND_BY_MARK)))
-            case CreateServer() if step.id in gone:
-                result.append((step, Completion(step.id, StepOutcome.ABSENT, reason="nothing carries its mark")))
-            case DeleteServer(server_id=server_id) if server_id in gone:
-                result.append((step, Completion(step.id, StepOutcome.ABSENT, reason="the server is gone")))
+            case CreateServer() | CreateResource() as create if (made := originals.get(step.id)) is not None:
+                named = made.id if made.named is None else None
+                result.append((step, completed(create, StepOutcome.FAILED, named, FOUND_BY_MARK)))
+            case CreateServer() | CreateResource() as create if step.id in gone:
+                result.append((step, completed(create, StepOutcome.ABSENT, None, "nothing carries its mark")))
+            case DeleteServer() | DeleteResource() as delete if (id_ := deleted_by(delete)) in gone:
+                result.append((step, Completion(step.id, StepOutcome.ABSENT, reason=f"the {gone[id_].kind} is gone")))
             case _:
                 pass
     return result
@@ -62,15 +71,17 @@ def is_left_open(history: History) -> bool:
     return history.unfinished is not None or not now.is_settled or deletion_is_open(history, now)
 
 
-def end_of_delete(server: FoundServer | None) -> tuple[StepOutcome, str | None] | None:
-    """Return how the delete of a server ended, by what the cloud shows of it; None while it has not."""
-    if server is None:
+def end_of_delete(found: Found | None) -> tuple[StepOutcome, str | None] | None:
+    """Return how a delete ended, by what the cloud shows of what it was for; None while it has not."""
+    if found is None:
         return StepOutcome.SUCCEEDED, None
-    if server.status in DELETED_STATUSES:
-        soft = server.status == "SOFT_DELETED"
+    if found.status in DELETED_STATUSES:
+        soft = found.status == "SOFT_DELETED"
         return StepOutcome.SUCCEEDED, "soft-deleted: the cloud's operator can still restore it" if soft else None
-    if server.status == "ERROR" and not server.is_deleting:
+    if found.status == "ERROR" and found.kind is ResourceKind.SERVER and not found.is_deleting:
         return StepOutcome.FAILED, "the server went to ERROR while it was deleted"
+    if found.status == STUCK_VOLUME:
+        return StepOutcome.FAILED, f"the volume went to {STUCK_VOLUME}: only the cloud's operator gets rid of it"
     return None
 
 
@@ -97,8 +108,8 @@ def reason_of_end(history: History, operation: Operation) -> str:
     return "its conductor did not finish it" if history.deletion_asked is None else "the cluster's deletion was asked for"
 
 
-def _last_delete_failed(history: History, server_id: str) -> bool:
-    """Whether the last delete of a server to have a completion failed: its operation cannot end as succeeded then."""
-    ended = (step for step in history.servers[server_id].deletes if step.completed is not None)
+def _last_delete_failed(history: History, victim: str) -> bool:
+    """Whether the last delete of a victim to have a completion failed: its operation cannot end as succeeded then."""
+    ended = (step for step in history.resources[victim].deletes if step.completed is not None)
     last = max(ended, key=lambda step: step.completed or 0, default=None)
     return last is not None and last.ended_as(StepOutcome.FAILED)

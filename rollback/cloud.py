@@ -8,16 +8,17 @@ from uuid import UUID
 
 import attrs
 
+from journal.events import ResourceKind
 from journal.steps import Step
 from rollback.errors import CloudRefused
 from rollback.marks import FoundMarks, Marks
 
 
 @attrs.frozen
-class FoundServer:
-    """One server as the cloud shows it.
+class Found:
+    """One server, or something that a server brings along, as the cloud shows it.
 
-    `name`, `created_at` and `marks` are None where the cloud did not say, as for a cell that is down.
+    `name`, `created_at` and `marks` are None where the cloud did not say, as for a server of a cell that is down.
     """
 
     id: str
@@ -26,13 +27,16 @@ class FoundServer:
     created_at: datetime | None
     marks: FoundMarks | None
     is_deleting: bool = False
+    kind: ResourceKind = ResourceKind.SERVER
+    attached_to: tuple[str, ...] = ()
+    """The servers that use it, if it is no server itself."""
 
 
 @attrs.frozen
 class Everything:
     """A listing of all servers of the project."""
 
-    servers: Sequence[FoundServer]
+    servers: Sequence[Found]
     hides_down_cells: bool = False
     """Whether servers of a cell that is down can be missing in it.
 
@@ -40,7 +44,7 @@ class Everything:
     nova/api/openstack/compute/servers.py, `get_all` in nova/compute/api.py).
     """
 
-    def __iter__(self) -> Iterator[FoundServer]:
+    def __iter__(self) -> Iterator[Found]:
         return iter(self.servers)
 
 
@@ -56,6 +60,8 @@ class DeleteAnswer(Enum):
 
     ACCEPTED = "accepted"
     ABSENT = "absent"
+    IN_USE = "in use"
+    """Not now: a server still uses it, or something else is being done to it."""
 
 
 class Cloud(Protocol):
@@ -71,17 +77,24 @@ class Cloud(Protocol):
     def now(self) -> datetime:
         """Return the time by the cloud's own clock, in UTC."""
 
-    def list_journal(self, journal: UUID) -> Sequence[FoundServer]:
+    def list_journal(self, journal: UUID) -> Sequence[Found]:
         """Return the servers whose tags name this journal. Servers of a cell that is down are silently left out."""
 
     def list_all(self) -> Everything:
         """Return all servers of the project. Those of a cell that is down have status UNKNOWN and no marks, or are missing."""
 
-    def get(self, server_id: str) -> FoundServer | None:
-        """Return one server, or None if there is none with this id."""
+    @property
+    def kinds(self) -> frozenset[ResourceKind]:
+        """What the cloud can make besides servers."""
+
+    def list_kind(self, kind: ResourceKind) -> Sequence[Found]:
+        """Return everything of this kind, which is not servers, that the project has."""
+
+    def get(self, id_: str, kind: ResourceKind = ResourceKind.SERVER) -> Found | None:
+        """Return one resource, or None if there is none with this id."""
 
     def mark(self, server_id: str, marks: Marks) -> None:
         """Give a server these marks, in place of whatever marks it has; its other tags and metadata stay."""
 
-    def delete(self, server_id: str) -> DeleteAnswer:
-        """Ask for a server's deletion. Accepted is not gone: that is seen by `get` only."""
+    def delete(self, id_: str, kind: ResourceKind = ResourceKind.SERVER) -> DeleteAnswer:
+        """Ask for the deletion of a resource. Accepted is not gone: that is seen by `get` only."""

@@ -6,7 +6,7 @@ It can be killed at any point and run again, from any machine: all it knows stan
 before it acts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from journal.events import (
     OperationOutcome,
     OperationStarted,
     PlanAction,
+    ResourceKind,
 )
 from journal.journal import Journal
 from journal.stream import Stream
@@ -32,7 +33,7 @@ from projections.verdicts import Verdict
 from rollback.choice import NO_CHOICE, Choice
 from rollback.closing import deletion_is_open, outcome, reason_of_end, settled_steps
 from rollback.cloud import Cloud
-from rollback.deletable import lost_history, objection
+from rollback.deletable import lost_history, objection, still_used
 from rollback.deleting import Deleting
 from rollback.errors import CloudError
 from rollback.ledger import Ledger
@@ -75,7 +76,7 @@ class Report:
 
     @property
     def kept(self) -> tuple[Verdict, ...]:
-        """The servers that were kept as unsafe, for a person to decide."""
+        """What was kept as unsafe, for a person to decide."""
         return self.plan.kept
 
 
@@ -304,22 +305,32 @@ class _Compensation:
         if history.unfinished is not None:
             return
         kind = OperationKind.SWEEP if history.deletion_asked is None else OperationKind.DELETE
-        assert history.cloud is not None, "a server to delete was listed in a cloud"
+        assert history.cloud is not None, "what is to delete was listed in a cloud"
         started = OperationStarted(kind, self.journal.conductor, history.cloud, (), {})
         self.ledger.append(started, operation=uuid4())
 
     # ---- deleting
 
     def _delete_all(self, now: Plan, marked: Marked) -> bool:
-        """Delete what the plan says. Return whether something changed, so that planning again may help."""
+        """Delete what the plan says, kind by kind. Return whether something changed, so that planning again may help."""
         if self._is_too_much(now):
             return False
-        due, at_once = now.having(PlanAction.DELETE), self.journal.settings.deletes_at_once
-        self.deleting.expect(len(due))
+        changed = False
+        for kind in ResourceKind:
+            due = [verdict for verdict in now.having(PlanAction.DELETE) if verdict.kind is kind]
+            if due:
+                changed |= self._delete(kind, due, marked)
+        return changed
+
+    def _delete(self, kind: ResourceKind, due: Sequence[Verdict], marked: Marked) -> bool:
+        """Delete what is of one kind, and wait until it is gone; return whether any of it was asked for."""
+        at_once = self.journal.settings.deletes_at_once
+        self.deleting.expect(kind, len(due))
+        waits = {} if kind is ResourceKind.SERVER else still_used(self.history, plan(self.history))
         changed = False
         try:
             for first in range(0, len(due), at_once):
-                changed |= self._send(due[first : first + at_once], marked)
+                changed |= self._send(due[first : first + at_once], marked, waits)
         except Exception:
             self.deleting.await_gone()
             raise
@@ -333,15 +344,15 @@ class _Compensation:
             self.problems = [objection]
         return objection is not None
 
-    def _send(self, due: Sequence[Verdict], marked: Marked) -> bool:
+    def _send(self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str]) -> bool:
         """Ask for some deletes at the same time, unless something speaks against them. Return whether any was asked for."""
         free: list[str] = []
         for verdict in due:
-            obstacle = self._obstacle(verdict, marked)
+            obstacle = self._obstacle(verdict, marked, waits)
             if obstacle is None:
-                free.append(_server_of(verdict))
+                free.append(_id_of(verdict))
             else:
-                self.problems.append(f"server {verdict.server_id}: {obstacle}")
+                self.problems.append(f"{verdict.kind} {verdict.id}: {obstacle}")
         if free:
             self._open_operation()
             self.deleting.send(free)
@@ -349,18 +360,21 @@ class _Compensation:
 
     def _obstacles(self, now: Plan, marked: Marked) -> list[str]:
         """Return why what is left to do cannot be done, for each delete and each search that cannot."""
-        obstacles = ((verdict, self._obstacle(verdict, marked)) for verdict in now.having(PlanAction.DELETE))
-        return [f"server {verdict.server_id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + _doubts(now)
+        waits = still_used(self.history, now)
+        obstacles = ((verdict, self._obstacle(verdict, marked, waits)) for verdict in now.having(PlanAction.DELETE))
+        return [f"{verdict.kind} {verdict.id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + _doubts(now)
 
-    def _obstacle(self, verdict: Verdict, marked: Marked) -> str | None:
-        """Return why a server cannot be deleted now, or None if it can."""
-        server_id = _server_of(verdict)
-        if server_id in self.deleting.given_up:
-            return self.deleting.given_up[server_id]
+    def _obstacle(self, verdict: Verdict, marked: Marked, waits: Mapping[str, str]) -> str | None:
+        """Return why something cannot be deleted now, or None if it can."""
+        id_ = _id_of(verdict)
+        if id_ in self.deleting.given_up:
+            return self.deleting.given_up[id_]
+        if id_ in waits:
+            return waits[id_]
         try:
-            found = marked.read(server_id)
+            found = marked.read(id_, verdict.kind)
         except CloudError as error:
-            self.progress(f"the marks of {server_id} cannot be read: {error}")
+            self.progress(f"the marks of {id_} cannot be read: {error}")
             return "its marks cannot be read"
         if found is None:
             return None
@@ -422,9 +436,9 @@ def _foreseen(stream: Stream, observation: Observation, choice: Choice) -> Histo
     return history
 
 
-def _server_of(verdict: Verdict) -> str:
-    assert verdict.server_id is not None, "only a server can be deleted"
-    return verdict.server_id
+def _id_of(verdict: Verdict) -> str:
+    assert verdict.id is not None, "only what is known can be deleted"
+    return verdict.id
 
 
 def _doubts(now: Plan) -> list[str]:

@@ -1,68 +1,90 @@
-"""Whether a server may be deleted by what its marks say, read right before. The last check before every delete; pure."""
+"""Whether something may be deleted: by what its marks say, read right before, and by what still uses it. Pure."""
 
 from collections.abc import Mapping
 from uuid import UUID
 
-from projections.fold import History, Server
-from rollback.cloud import FoundServer
-from rollback.marks import Agreement, Marks, agreement
+from journal.events import PlanAction, ResourceKind
+from projections.fold import History, Resource
+from rollback.cloud import Found
+from rollback.marks import Agreement, Marks, agreement, agreement_of_other
+from rollback.plan import Plan
 
 FOUND_BY_MARK = "found by its mark"
-"""The reason with which the compensator completes a create whose server it found."""
+"""The reason with which the compensator completes a create when it found what that made."""
 
 
-def objection(history: History, journal: UUID, found: FoundServer, *, word_stands: bool) -> str | None:
-    """Return why this server must not be deleted, or None if nothing speaks against it.
+def objection(history: History, journal: UUID, found: Found, *, word_stands: bool) -> str | None:
+    """Return why what was found must not be deleted, or None if nothing speaks against it.
 
     Of an id that the journal learned from a create's answer or an adoption, one of tags and metadata must match and
     neither may contradict; of a server found by its mark, both must match. Where all marks are gone an operator's
-    word suffices; where they contradict, nothing does.
+    word suffices; where they contradict, nothing does. What is no server has one mark, which must match.
     """
     if found.marks is None:
         return "its cell is down, so its marks cannot be read"
-    server = history.servers[found.id]
-    expected = expected_marks(history, journal, server)
-    needed = {Agreement.BOTH, Agreement.ONE} if _told(server) else {Agreement.BOTH}
-    agreed = agreement(found.marks, expected)
-    if server.adopted is not None and found.marks.step_id is not None and found.marks.step_id not in history.creates:
+    resource = history.resources[found.id]
+    expected = expected_marks(history, journal, resource)
+    needed = {Agreement.BOTH, Agreement.ONE} if _told(resource) else {Agreement.BOTH}
+    compare = agreement if found.kind is ResourceKind.SERVER else agreement_of_other
+    agreed = compare(found.marks, expected)
+    if resource.adopted is not None and found.marks.step_id is not None and found.marks.step_id not in history.creates:
         agreed = Agreement.CONTRADICTION  # it was made by a create of another cluster
     if agreed in needed or (agreed is not Agreement.CONTRADICTION and word_stands):
         return None
-    advice = "mark it again" if agreed is Agreement.CONTRADICTION else "say of this server what it is, or mark it again"
+    advice = "mark it again" if agreed is Agreement.CONTRADICTION else f"say of this {found.kind} what it is, or mark it again"
     return f"{agreed.value}, so it is not certain that it belongs to this cluster; {advice}"
 
 
-def lost_history(history: History, journal: UUID, found: Mapping[str, FoundServer]) -> str | None:
-    """Return why a hold is to be placed: a server carries this cluster's mark with a step that the journal does not have.
+def still_used(history: History, now: Plan) -> dict[str, str]:
+    """Return what is to be deleted but has to wait for a server that uses it, or may: by id, why."""
+    servers = [verdict for verdict in now.having(PlanAction.DELETE, PlanAction.FIND) if verdict.is_server]
+    there, doubts = {verdict.id for verdict in servers}, {verdict.step: verdict for verdict in servers}
+    waits = {}
+    for verdict in now.having(PlanAction.DELETE):
+        if verdict.is_server or verdict.id is None:
+            continue
+        resource = history.resources[verdict.id]
+        attached = () if resource.last_seen is None else resource.last_seen.attached_to
+        user = next((id_ for id_ in attached if id_ in there), None)
+        made_with = next((doubts[step.id] for step in resource.used_by if step.id in doubts), None)
+        if user is not None:
+            waits[verdict.id] = f"server {user}, which uses it, is still there"
+        elif made_with is not None:
+            waits[verdict.id] = f"server {made_with.id or made_with.name}, which was made with it, may still be there"
+    return waits
 
-    None if there is no such server, or if a hold that was placed after it was first seen stands or was released:
+
+def lost_history(history: History, journal: UUID, found: Mapping[str, Found]) -> str | None:
+    """Return why a hold is to be placed: something carries this cluster's mark with a step that the journal does not have.
+
+    None if there is no such thing, or if a hold that was placed after it was first seen stands or was released:
     then somebody looks, or has looked.
     """
-    for server in found.values():
-        marks = server.marks
+    for each in found.values():
+        marks = each.marks
         if marks is None or marks.step_id is None or marks.step_id in history.creates:
             continue
         if not marks.says_journal(journal) or marks.cluster != history.stream:
             continue
-        seen = history.servers[server.id].known if server.id in history.servers else history.version
+        seen = history.resources[each.id].known if each.id in history.resources else history.version
         if (history.last_hold_placed or 0) <= seen:
             return (
-                f"the journal has lost history: server {server.id} carries this cluster's mark with step {marks.step_id}, "
+                f"the journal has lost history: {each.kind} {each.id} carries this cluster's mark with step {marks.step_id}, "
                 "which the journal does not have (was an old backup restored?)"
             )
     return None
 
 
-def _told(server: Server) -> bool:
+def _told(resource: Resource) -> bool:
     """Whether the id was learned from a create's answer or an adoption."""
-    if server.adopted is not None:
+    if resource.adopted is not None:
         return True
-    completion = None if server.named_by is None else server.named_by.completion
+    completion = None if resource.named_by is None else resource.named_by.completion
     return completion is not None and completion.reason != FOUND_BY_MARK
 
 
-def expected_marks(history: History, journal: UUID, server: Server) -> Marks:
-    """Return what the marks of a server that its stream knows must say."""
-    if server.adopted is not None:
+def expected_marks(history: History, journal: UUID, resource: Resource) -> Marks:
+    """Return what the marks of a resource that its stream knows must say."""
+    if resource.adopted is not None:
         return Marks(journal, history.stream, None)
-    return Marks(journal, history.stream, server.mark if server.named_by is None else server.named_by.id)
+    return Marks(journal, history.stream, resource.mark if resource.named_by is None else resource.named_by.id)

@@ -1,27 +1,28 @@
-"""Deleting servers: many at once, each journaled before it is asked for, and waited for by listing until it is gone."""
+"""Deleting: many at once, each journaled before it is asked for, and waited for by listing until it is gone."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 from uuid import UUID, uuid4
 
 import attrs
 
-from journal.events import Completion, DeleteServer, Stage, StepOutcome
+from journal.events import Completion, Delete, DeleteResource, DeleteServer, ResourceKind, Stage, StepOutcome, deleted_by
 from journal.journal import Journal
 from journal.telemetry import Count, count
 from rollback.closing import end_of_delete
-from rollback.cloud import Cloud, DeleteAnswer, FoundServer
+from rollback.cloud import Cloud, DeleteAnswer, Found
 from rollback.errors import CloudError, CloudRefused
 from rollback.ledger import Ledger
 from rollback.progress import Counted, Progress
 
 FEW: Final = 5
-"""Up to how many servers are asked for one by one, rather than by a listing."""
+"""Up to how many resources are asked for one by one, rather than by a listing."""
 MANY: Final = 20
-"""From more than how many servers on only numbers are told."""
+"""From more than how many on only numbers are told."""
+IN_USE: Final = "it is still in use"
 
 
 @attrs.frozen
@@ -30,36 +31,48 @@ class _Answer:
 
     completion: Completion | None = None
     is_gone: bool = False
+    in_use: bool = False
+    """Whether it has to be asked for again."""
+
+
+@attrs.define
+class _Sent:
+    """A delete that is waited for."""
+
+    step: UUID
+    deadline: datetime
+    in_use: bool
 
 
 class Deleting:
-    """The deletes of one compensation."""
+    """The deletes of one compensation, one kind of resource at a time."""
 
     def __init__(self, journal: Journal, cloud: Cloud, ledger: Ledger, progress: Progress) -> None:
         self.deleted: list[str] = []
         self.given_up: dict[str, str] = {}
-        """Servers that are not tried again in this compensation, with the reason."""
+        """What is not tried again in this compensation, with the reason."""
         self._journal = journal
         self._cloud = cloud
         self._ledger = ledger
         self._progress = progress
         self._attempts: Counter[str] = Counter()
         self._many = False
-        self._sent: dict[str, UUID] = {}
-        """The steps of the deletes that are to be waited for."""
+        self._kind = ResourceKind.SERVER
+        self._sent: dict[str, _Sent] = {}
         self._unfiltered = False
         """Whether a server that is still there was missing in the listing by tag."""
 
     @property
     def asked_for(self) -> frozenset[str]:
-        """The servers whose deletes were asked for."""
+        """What was asked for."""
         return frozenset(self._attempts)
 
-    def expect(self, servers: int) -> None:
-        """Say how many are to be deleted: each of a few is told by name, of many only how many have been."""
-        self._many = servers > MANY
+    def expect(self, kind: ResourceKind, number: int) -> None:
+        """Say of what kind come next, and how many: each of a few is told by name, of many only how many have been."""
+        self._kind = kind
+        self._many = number > MANY
 
-    def send(self, server_ids: Sequence[str]) -> None:
+    def send(self, ids: Sequence[str]) -> None:
         """Journal deletes in one append, and ask for them at the same time.
 
         Those that have not been asked for when somebody else appends are not: what they were decided on is stale.
@@ -67,54 +80,65 @@ class Deleting:
         """
         settings = self._journal.settings
         deadline = self._journal.clock.now() + timedelta(seconds=settings.api_timeout_seconds)
-        steps = [DeleteServer(uuid4(), Stage.ROLLBACK, deadline, server_id) for server_id in server_ids]
+        steps = [self._intent(deadline, id_) for id_ in ids]
         self._ledger.append(*steps)
         with self._journal.threads.pool(len(steps)) as pool:
-            answers = list(pool.map(self._ask, steps))
-        self._sent |= {
-            step.server_id: step.step for step, answer in zip(steps, answers, strict=True) if answer.completion is None
-        }
+            answers = list(pool.map(self._begin, steps))
+        for step, answer in zip(steps, answers, strict=True):
+            if answer.completion is None:
+                self._sent[deleted_by(step)] = _Sent(step.step, step.deadline, answer.in_use)
         self._complete(answer.completion for answer in answers if answer.completion is not None)
         for step, answer in zip(steps, answers, strict=True):
             if answer.is_gone:
-                self._note_gone(step.server_id)
+                self._note_gone(deleted_by(step))
 
-    def _ask(self, step: DeleteServer) -> _Answer:
+    def _intent(self, deadline: datetime, id_: str) -> Delete:
+        if self._kind is ResourceKind.SERVER:
+            return DeleteServer(uuid4(), Stage.ROLLBACK, deadline, id_)
+        return DeleteResource(uuid4(), Stage.ROLLBACK, deadline, self._kind, id_)
+
+    def _begin(self, step: Delete) -> _Answer:
         if self._ledger.has_gone_on():
             return _Answer(Completion(step.step, StepOutcome.FAILED, reason="not asked for: somebody appended meanwhile"))
-        self._note_attempt(step.server_id)
+        self._note_attempt(deleted_by(step))
         if not self._many:
-            self._progress(f"deleting {step.server_id}")
+            self._progress(f"deleting {deleted_by(step)}")
+        return self._ask(deleted_by(step), step.step)
+
+    def _ask(self, id_: str, step: UUID) -> _Answer:
         try:
-            answer = self._cloud.delete(step.server_id)
+            answer = self._cloud.delete(id_, self._kind)
         except CloudRefused as error:
-            return _Answer(Completion(step.step, StepOutcome.FAILED, reason=f"the cloud refused: {error}"))
+            return _Answer(Completion(step, StepOutcome.FAILED, reason=f"the cloud refused: {error}"))
         except CloudError as error:
-            self._progress(f"the outcome of deleting {step.server_id} is unknown: {error}")
+            self._progress(f"the outcome of deleting {id_} is unknown: {error}")
             return _Answer()
         if answer is DeleteAnswer.ABSENT:
-            return _Answer(Completion(step.step, StepOutcome.ABSENT, reason="the server was not there"), is_gone=True)
-        return _Answer()
+            return _Answer(Completion(step, StepOutcome.ABSENT, reason=f"the {self._kind} was not there"), is_gone=True)
+        return _Answer(in_use=answer is DeleteAnswer.IN_USE)
 
-    def _note_attempt(self, server_id: str) -> None:
-        self._attempts[server_id] += 1
-        if self._attempts[server_id] >= self._journal.settings.delete_attempts:
-            self.given_up[server_id] = f"not deleted in {self._attempts[server_id]} attempts"
+    def _note_attempt(self, id_: str) -> None:
+        self._attempts[id_] += 1
+        if self._attempts[id_] >= self._journal.settings.delete_attempts:
+            self.given_up[id_] = f"not deleted in {self._attempts[id_]} attempts"
 
     # ---- waiting
 
     def await_gone(self) -> None:
-        """Wait until all servers are gone whose deletes were asked for, and complete the deletes as what they came to."""
+        """Wait until everything is gone whose delete was asked for, and complete the deletes as what they came to.
+
+        What is in use is asked for again, as long as the request may be on its way.
+        """
         settings, clock = self._journal.settings, self._journal.clock
         until = clock.now() + timedelta(seconds=settings.delete_timeout_seconds)
         asked, self._sent = self._sent, {}
         pending = dict(asked)
         while pending:
             ended = self._ended(pending)
-            self._complete(Completion(pending.pop(id_), outcome, reason=reason) for id_, (outcome, reason) in ended.items())
-            for server_id, (outcome, _) in ended.items():
+            self._complete(Completion(pending.pop(id_).step, end, reason=reason) for id_, (end, reason) in ended.items())
+            for id_, (outcome, _) in ended.items():
                 if outcome is not StepOutcome.FAILED:
-                    self._note_gone(server_id)
+                    self._note_gone(id_)
             if ended and self._many:
                 self._progress(Counted(len(asked) - len(pending), len(asked), "deletes have come to an end"))
             if pending and clock.now() >= until:
@@ -123,38 +147,62 @@ class Deleting:
             if pending:
                 self._ledger.renew()
                 clock.sleep(settings.poll_seconds)
+                self._ask_again(pending)
 
-    def _ended(self, pending: Iterable[str]) -> dict[str, tuple[StepOutcome, str | None]]:
-        """Return which deletes have ended, and how; what cannot be asked has not."""
-        waiting = list(pending)
+    def _ask_again(self, pending: dict[str, _Sent]) -> None:
+        """Ask again for what was in use, and complete as failed what has been for too long."""
+        over = []
+        for id_, sent in list(pending.items()):
+            if not sent.in_use:
+                continue
+            if self._ledger.has_gone_on():
+                answer = _Answer(Completion(sent.step, StepOutcome.FAILED, reason=f"{IN_USE}, and somebody appended meanwhile"))
+            elif self._journal.clock.now() >= sent.deadline:
+                answer = _Answer(Completion(sent.step, StepOutcome.FAILED, reason=IN_USE))
+            else:
+                answer = self._ask(id_, sent.step)
+            sent.in_use = answer.in_use
+            if answer.completion is not None:
+                del pending[id_]
+                over.append(answer.completion)
+            if answer.is_gone:
+                self._note_gone(id_)
+        self._complete(over)
+
+    def _ended(self, pending: Mapping[str, _Sent]) -> dict[str, tuple[StepOutcome, str | None]]:
+        """Return how those deletes ended that have, by a listing where many are waited for; what cannot be asked has not."""
+        waiting = [id_ for id_, sent in pending.items() if not sent.in_use]
         try:
             listed = {} if len(waiting) <= FEW else self._listed()
         except CloudError:
             return {}
         with self._journal.threads.pool(self._journal.settings.deletes_at_once) as pool:
             shown = list(pool.map(partial(self._shown, listed), waiting))
-        ends = {id_: end_of_delete(server) for id_, (was_seen, server) in zip(waiting, shown, strict=True) if was_seen}
+        ends = {id_: end_of_delete(found) for id_, (was_seen, found) in zip(waiting, shown, strict=True) if was_seen}
         return {id_: end for id_, end in ends.items() if end is not None}
 
-    def _listed(self) -> Mapping[str, FoundServer]:
-        listed = self._cloud.list_all() if self._unfiltered else self._cloud.list_journal(self._journal.id)
-        return {server.id: server for server in listed}
+    def _listed(self) -> Mapping[str, Found]:
+        if self._kind is not ResourceKind.SERVER:
+            listed: Iterable[Found] = self._cloud.list_kind(self._kind)
+        else:
+            listed = self._cloud.list_all() if self._unfiltered else self._cloud.list_journal(self._journal.id)
+        return {found.id: found for found in listed}
 
-    def _shown(self, listed: Mapping[str, FoundServer], server_id: str) -> tuple[bool, FoundServer | None]:
-        """Return whether the cloud could be asked, and how it shows a server. Not to be listed is no proof of being gone."""
-        if server_id in listed:
-            return True, listed[server_id]
+    def _shown(self, listed: Mapping[str, Found], id_: str) -> tuple[bool, Found | None]:
+        """Return whether the cloud could be asked, and how it shows something. Not to be listed is no proof of being gone."""
+        if id_ in listed:
+            return True, listed[id_]
         try:
-            server = self._cloud.get(server_id)
+            found = self._cloud.get(id_, self._kind)
         except CloudError:
             return False, None
-        self._unfiltered |= bool(listed) and server is not None
-        return True, server
+        self._unfiltered |= bool(listed) and found is not None
+        return True, found
 
-    def _note_gone(self, server_id: str) -> None:
-        self.deleted.append(server_id)
+    def _note_gone(self, id_: str) -> None:
+        self.deleted.append(id_)
         if not self._many:
-            self._progress(f"{server_id} is gone")
+            self._progress(f"{id_} is gone")
         count(Count.DELETIONS)
 
     def _complete(self, completions: Iterable[Completion]) -> None:

@@ -280,7 +280,7 @@ def _refuse_rest(running: Operation) -> None:
     now = plan(fold(running.stream.events))
     if not now.is_settled or now.cluster_status is not ClusterStatus.DELETED:
         there = (verdict for verdict in now.verdicts if verdict.verdict not in (VerdictName.GONE, VerdictName.FOREIGN))
-        raise NotEmpty(running.cluster, [str(verdict.server_id or verdict.name) for verdict in there])
+        raise NotEmpty(running.cluster, [str(verdict.id or verdict.name) for verdict in there])
 
 
 def _deletion_stands(stream: Stream) -> bool:

@@ -1,9 +1,14 @@
-"""The marks that every server carries from its creation on, and what they say of a server that was found.
+"""The marks that every resource carries from its creation on, and what they say of one that was found.
 
-Nova has no idempotency token, so a create carries the journal's id and its step as tags, and journal, cluster and
-step in metadata. A name proves nothing.
+Nova has no idempotency token, so the create of a server carries the journal's id and its step as tags, and journal,
+cluster and step in metadata. A server's name proves nothing.
+
+Of what a server brings along, a volume carries the same metadata. A port, a floating IP and a security group have a
+description, which their services store as it was sent (tags they would refuse or lose); a server group and a keypair
+have nothing but their name. There the mark is text, with the step's id in it.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final
@@ -18,13 +23,19 @@ STEP_TAG: Final = "provjournal-step:"
 JOURNAL_KEY: Final = "provjournal_journal"
 CLUSTER_KEY: Final = "provjournal_cluster"
 STEP_KEY: Final = "provjournal_step"
+LONGEST_TEXT: Final = 255
+"""Characters that a description or a name holds."""
+_CLUSTER_IN_TEXT: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""The cluster ids that a text mark names: a keypair's name may hold no other characters."""
+_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_TEXT: Final = re.compile(rf"provjournal-({_UUID})-({_UUID})(?:-({_CLUSTER_IN_TEXT.pattern}))?$")
 KEYS: Final = frozenset({JOURNAL_KEY, CLUSTER_KEY, STEP_KEY})
 """The metadata that is ours."""
 
 
 @attrs.frozen
 class Marks:
-    """What a server's marks must say. `step` is None for an adopted server, which no create of this journal made."""
+    """What a resource's marks must say. `step` is None for an adopted server, which no create of this journal made."""
 
     journal: UUID
     cluster: str
@@ -37,13 +48,32 @@ class Marks:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The server's metadata."""
+        """The metadata of a server or a volume."""
         step = {} if self.step is None else {STEP_KEY: str(self.step)}
         return {JOURNAL_KEY: str(self.journal), CLUSTER_KEY: self.cluster, **step}
 
+    @property
+    def text(self) -> str:
+        """The mark in a description or a name. It leaves out a cluster id that is too long or too special for it."""
+        cluster = f"-{self.cluster}" if _CLUSTER_IN_TEXT.fullmatch(self.cluster) else ""
+        return f"provjournal-{self.journal}-{self.step}{cluster}"
+
+    def name(self, name: str) -> str:
+        """Return a name with the mark at its end; what is too long for both is cut off the name."""
+        return f"{name[: LONGEST_TEXT - len(self.text) - 1]}-{self.text}"
+
+    def description(self, text: str) -> str:
+        """Return a description with the mark at its end. Raises ValueError if it is too long for both."""
+        marked = f"{text} {self.text}".lstrip()
+        if len(marked) > LONGEST_TEXT:
+            room = LONGEST_TEXT - len(self.text) - 1
+            msg = f"the description also holds the mark: it can have {room} characters, not {len(text)}"
+            raise ValueError(msg)
+        return marked
+
 
 def marks_of(step: Step) -> Marks:
-    """Return the marks of the server that a create step makes."""
+    """Return the marks of what a create step makes."""
     return Marks(step.journal, step.cluster, step.id)
 
 
@@ -59,7 +89,7 @@ def journal_tag(journal: UUID) -> str:
 
 @attrs.frozen
 class FoundMarks:
-    """The marks that a server carries, as far as they can be read; None or empty where there is none."""
+    """The marks that a resource carries, as far as they can be read; None or empty where there is none."""
 
     tagged_journals: frozenset[str]
     tagged_steps: frozenset[str]
@@ -79,19 +109,26 @@ class FoundMarks:
             metadata.get(STEP_KEY),
         )
 
+    @classmethod
+    def of_text(cls, text: str) -> "FoundMarks":
+        """Read the mark at the end of a description or a name."""
+        found = _TEXT.search(text)
+        journal, step, cluster = found.groups() if found else (None, None, None)
+        return cls(frozenset(), frozenset(), journal, cluster, step)
+
     @property
     def step_id(self) -> UUID | None:
-        """The create step that the server is marked with: by its tag, else by its metadata."""
+        """The create step that the resource is marked with: by a server's tag, else by what else it carries."""
         marked = sorted(self.tagged_steps) if self.tagged_steps else [self.step]
         return _uuid(marked[0]) if len(marked) == 1 else None
 
     def says_journal(self, journal: UUID) -> bool:
-        """Whether tags or metadata name this journal."""
+        """Whether any mark names this journal."""
         return str(journal) in self.tagged_journals or self.journal == str(journal)
 
 
 class Agreement(Enum):
-    """What a server's marks say about the journal's claim to it."""
+    """What a resource's marks say about the journal's claim to it. What is no server has only one mark, which is then both."""
 
     BOTH = "tags and metadata match"
     ONE = "tags or metadata match, and neither contradicts"
@@ -119,6 +156,14 @@ def agreement(found: FoundMarks, expected: Marks) -> Agreement:
             return Agreement.NONE
         case _:
             return Agreement.ONE
+
+
+def agreement_of_other(found: FoundMarks, expected: Marks) -> Agreement:
+    """Compare the one mark of what is no server with what it must say; it need not say the cluster."""
+    said = _compare((found.journal, str(expected.journal)), (found.step, str(expected.step)))
+    if said is False or found.cluster not in (None, expected.cluster):
+        return Agreement.CONTRADICTION
+    return Agreement.BOTH if said else Agreement.NONE
 
 
 def _compare(*pairs: tuple[object, object]) -> bool | None:

@@ -4,9 +4,12 @@ Not found by its tag is not yet absent: a POST may still land, and a filtered li
 down. So an observation is complete only if it joins two listings by tag, apart from each other by the time to settle,
 one listing of everything on one page, without a server of unknown status, and a look by id for each server that is known,
 not gone and was not listed.
+
+What servers bring along is listed only if the cluster has ever had such a thing, without filters, at the same two
+moments: its services show all that a project has, and each row's mark is looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -14,13 +17,13 @@ from uuid import UUID
 import attrs
 
 from journal.clock import Clock
-from journal.events import Event, InventoryObserved, ObservedServer
+from journal.events import Event, InventoryObserved, ObservedResource, ObservedServer, ResourceKind
 from journal.journal import Journal
-from projections.fold import History, fold
+from projections.fold import History, Resource, fold
 from projections.origin import origins
 from projections.presence import knowledge, presence
 from rollback.closing import latest_doubt
-from rollback.cloud import Cloud, FoundServer
+from rollback.cloud import Cloud, Found
 from rollback.errors import UnsuitableCloud, WrongCloud
 from rollback.progress import Progress
 
@@ -32,14 +35,14 @@ LARGEST_SKEW: Final = timedelta(seconds=30)
 
 @attrs.frozen
 class Observation:
-    """What the cloud showed: for the journal, and with the marks of each server as they were read."""
+    """What the cloud showed: for the journal, and with the marks of each resource as they were read."""
 
     event: InventoryObserved
-    found: Mapping[str, FoundServer]
+    found: Mapping[str, Found]
 
 
 def look(journal: Journal, cloud: Cloud, history: History, progress: Progress) -> Observation:
-    """Wait until every request in doubt has had its time, then list the servers of one cluster.
+    """Wait until every request in doubt has had its time, then list what one cluster has.
 
     Raises WrongCloud, UnsuitableCloud, or CloudError if the cloud cannot be listed.
     """
@@ -80,22 +83,34 @@ def check_clocks(cloud: Cloud, store_now: datetime, own_now: datetime) -> None:
 def observe(
     cloud: Cloud, journal: UUID, history: History, clock: Clock, settle_seconds: float, progress: Progress
 ) -> Observation:
-    """List the servers of one cluster, as its history stands. Raises CloudError if the cloud cannot be listed."""
+    """List what one cluster has, as its history stands. Raises CloudError if the cloud cannot be listed."""
     as_of, began_at = history.version, clock.now()
-    listed = {server.id: server for server in cloud.list_journal(journal)}
+    kinds = _kinds_to_list(cloud, history)
+    listed = _listed(cloud, journal, kinds)
     progress(f"listed the cloud; listing again in {settle_seconds:g} s, for requests still on their way")
     clock.sleep(settle_seconds)
-    listed |= {server.id: server for server in cloud.list_journal(journal)}
+    listed |= _listed(cloud, journal, kinds)
     everything = cloud.list_all()
     listed |= {server.id: server for server in everything}
-    found = {id_: server for id_, server in listed.items() if _belongs(server, journal, history)}
-    for server_id in _missing(history, found):
-        server = cloud.get(server_id)
-        if server is not None:
-            found[server_id] = server
+    found = {each.id: each for each in listed.values() if _belongs(each, journal, history)}
+    for resource in _missing(history, found):
+        shown = cloud.get(resource.id, resource.kind)
+        if shown is not None:
+            found[shown.id] = shown
     complete = not everything.hides_down_cells and not any(s.status == UNKNOWN for s in (*everything, *found.values()))
-    rows = tuple(row_of(found[server_id]) for server_id in sorted(found))
-    return Observation(InventoryObserved(rows, complete, as_of, began_at, cloud.name), found)
+    servers, others = rows_of(found.values())
+    return Observation(InventoryObserved(servers, complete, as_of, began_at, cloud.name, others, kinds), found)
+
+
+def _kinds_to_list(cloud: Cloud, history: History) -> tuple[ResourceKind, ...]:
+    """Return the kinds, beside servers, that the cluster ever had or tried to have, as far as the cloud has them."""
+    had = {resource.kind for resource in history.resources.values()} | {step.creates for step in history.creates.values()}
+    return tuple(kind for kind in ResourceKind if kind in had and kind in cloud.kinds)
+
+
+def _listed(cloud: Cloud, journal: UUID, kinds: tuple[ResourceKind, ...]) -> dict[str, Found]:
+    servers = {server.id: server for server in cloud.list_journal(journal)}
+    return servers | {each.id: each for kind in kinds for each in cloud.list_kind(kind)}
 
 
 def is_news(events: tuple[Event, ...], observed: Event) -> bool:
@@ -104,27 +119,36 @@ def is_news(events: tuple[Event, ...], observed: Event) -> bool:
     return knowledge(before, origins(before)) != knowledge(after, origins(after))
 
 
-def _belongs(server: FoundServer, journal: UUID, history: History) -> bool:
-    """Whether a server carries this cluster's marks, or an id that its stream knows.
+def _belongs(found: Found, journal: UUID, history: History) -> bool:
+    """Whether something carries this cluster's marks, or an id that its stream knows.
 
     Filters can be dropped: each row is looked at.
     """
-    if server.id in history.servers:
-        return True
-    if server.marks is None:
+    if found.id in history.resources:
+        return history.resources[found.id].kind is found.kind
+    if found.marks is None:
         return False
-    if server.marks.step_id in history.creates:
+    if found.marks.step_id in history.creates:
         return True  # users remove marks, but nobody else's create has this id
-    return server.marks.says_journal(journal) and server.marks.cluster == history.stream
+    return found.marks.says_journal(journal) and found.marks.cluster == history.stream
 
 
-def _missing(history: History, found: Mapping[str, FoundServer]) -> list[str]:
+def _missing(history: History, found: Mapping[str, Found]) -> list[Resource]:
+    """Return what the history knows, does not know to be gone, and did not find."""
     where = origins(history)
-    facts = {server.id: presence(history, where, server) for server in history.servers.values() if server.id not in found}
-    return [server_id for server_id, fact in facts.items() if fact is None or fact.there]
+    unseen = (resource for resource in history.resources.values() if resource.id not in found)
+    facts = [(resource, presence(history, where, resource)) for resource in unseen]
+    return [resource for resource, fact in facts if fact is None or fact.there]
 
 
-def row_of(server: FoundServer) -> ObservedServer:
-    """Return a server as an observation records it."""
-    step = None if server.marks is None else server.marks.step_id
-    return ObservedServer(server.id, server.name, server.status, server.created_at, step)
+def rows_of(found: Iterable[Found]) -> tuple[tuple[ObservedServer, ...], tuple[ObservedResource, ...]]:
+    """Return what was found as an observation records it: servers, and what else there is."""
+    servers, others = [], []
+    for each in sorted(found, key=lambda each: each.id):
+        step = None if each.marks is None else each.marks.step_id
+        if each.kind is ResourceKind.SERVER:
+            servers.append(ObservedServer(each.id, each.name, each.status, each.created_at, step))
+        else:
+            shown = (each.name, each.status, each.created_at, step, each.attached_to)
+            others.append(ObservedResource(each.kind, each.id, *shown))
+    return tuple(servers), tuple(others)

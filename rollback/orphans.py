@@ -1,41 +1,44 @@
-"""Sweeping: every server of a cloud that carries this journal's marks is accounted for, deleted, or reported.
+"""Sweeping: everything in a cloud that carries this journal's marks is accounted for, deleted, or reported.
 
 It catches what nothing else looks for: a request that landed after its cluster was compensated, a second server of a
-request that was sent twice, a server of a cluster that the journal does not know.
+request that was sent twice, a server of a cluster that the journal does not know; and the same of what servers bring
+along, except for what has no mark that says which cluster it belongs to.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from datetime import datetime
-from typing import Final
+from typing import Final, Self
 
 import attrs
 
 from journal.errors import Fenced, OwnerAlive
-from journal.events import InventoryObserved, PlanAction, VerdictName
+from journal.events import InventoryObserved, PlanAction, ResourceKind, VerdictName
 from journal.steps import reason_of
 from journal.store import Head
 from projections.fold import History, fold
 from projections.verdicts import Verdict
 from rollback.choice import Choice, Most
-from rollback.cloud import FoundServer
+from rollback.cloud import Cloud, Found
 from rollback.compensator import Report
+from rollback.errors import CloudError
 from rollback.handler import Handler
-from rollback.observe import UNKNOWN, check_clocks, row_of
+from rollback.observe import UNKNOWN, check_clocks, rows_of
 from rollback.plan import plan
 from rollback.progress import Counted
 from rollback.recovery import AT_ONCE
 
 ACCOUNTED_FOR: Final = frozenset({VerdictName.IN_SERVICE})
-"""The verdicts of servers that are as they should be."""
+"""The verdicts of what is as it should be."""
 
 
 @attrs.frozen
 class Orphan:
-    """A server that carries this journal's marks, and that no live operation or cluster accounts for."""
+    """Something that carries this journal's marks, and that no live operation or cluster accounts for."""
 
-    server_id: str
+    kind: ResourceKind
+    id: str
     name: str
     cluster: str
     """What its marks say; empty if they do not say it."""
@@ -55,12 +58,14 @@ class Sweep:
     """What one sweep found. Nothing was changed by it."""
 
     orphans: tuple[Orphan, ...]
-    servers: int
-    """How many servers carry this journal's marks."""
+    marked: int
+    """How many servers and other resources carry this journal's marks."""
     unreadable: int
     """How many servers are in cells that are down, so that their marks cannot be read."""
     hides_down_cells: bool = False
     """Whether there may be more of those: the listing had several pages, and shows them only on the first."""
+    unlisted: tuple[ResourceKind, ...] = ()
+    """The kinds that could not be listed, beside servers: nothing is said of them."""
 
     @property
     def deletable(self) -> tuple[str, ...]:
@@ -79,10 +84,10 @@ class Swept:
 
 
 def sweep(handler: Handler, *, at_once: int = AT_ONCE) -> Sweep:
-    """List all servers that carry this journal's marks, twice, and judge each by the journal of its cluster.
+    """List everything that carries this journal's marks, twice, and judge each by the journal of its cluster.
 
     An orphan was seen both times, `settle_seconds` apart. Appends nothing and deletes nothing; `delete_orphans` does.
-    Raises UnsuitableCloud, CloudError if the cloud cannot be listed, or StoreUnavailable.
+    Raises UnsuitableCloud, CloudError if the servers cannot be listed, or StoreUnavailable.
     """
     journal, cloud = handler.journal, handler.cloud
     versions: dict[str, int] = {}
@@ -91,19 +96,42 @@ def sweep(handler: Handler, *, at_once: int = AT_ONCE) -> Sweep:
             check_clocks(cloud, head.read_at, journal.clock.now())
         versions[head.stream] = head.version
     began_at = journal.clock.now()
-    before = {server.id for server in cloud.list_all()}
+    before = _Listed.of(cloud)
     handler.progress(f"listed the cloud; listing again in {journal.settings.settle_seconds:g} s: orphans are those seen twice")
     journal.clock.sleep(journal.settings.settle_seconds)
-    listed = cloud.list_all()
-    marked = [server for server in listed if server.marks is not None and server.marks.says_journal(journal.id)]
-    clusters: defaultdict[str, list[FoundServer]] = defaultdict(list)
-    for server in marked:
-        if server.id in before:
-            assert server.marks is not None
-            clusters[server.marks.cluster or ""].append(server)
+    listed = _Listed.of(cloud)
+    marked = [each for each in listed.found if each.marks is not None and each.marks.says_journal(journal.id)]
+    seen = {each.id for each in before.found}
+    clusters: defaultdict[str, list[Found]] = defaultdict(list)
+    for each in marked:
+        if each.id in seen:
+            assert each.marks is not None
+            clusters[each.marks.cluster or ""].append(each)
     looked = [_Look(cluster, versions.get(cluster), began_at, tuple(found)) for cluster, found in sorted(clusters.items())]
-    unreadable = sum(server.status == UNKNOWN and server.marks is None for server in listed)
-    return Sweep(tuple(_judged(handler, looked, at_once)), len(marked), unreadable, listed.hides_down_cells)
+    unreadable = sum(each.status == UNKNOWN and each.marks is None for each in listed.found)
+    unlisted = tuple(dict.fromkeys((*before.unlisted, *listed.unlisted)))
+    orphans = tuple(_judged(handler, looked, at_once))
+    return Sweep(orphans, len(marked), unreadable, listed.hides_down_cells, unlisted)
+
+
+@attrs.frozen
+class _Listed:
+    """Everything that a cloud showed."""
+
+    found: Sequence[Found]
+    hides_down_cells: bool
+    unlisted: Sequence[ResourceKind]
+
+    @classmethod
+    def of(cls, cloud: Cloud) -> Self:
+        servers = cloud.list_all()
+        found, unlisted = list(servers), []
+        for kind in sorted(cloud.kinds, key=list(ResourceKind).index):
+            try:
+                found += cloud.list_kind(kind)
+            except CloudError:
+                unlisted.append(kind)
+        return cls(found, servers.hides_down_cells, unlisted)
 
 
 def delete_orphans(handler: Handler, found: Sweep, *, at_once: int = AT_ONCE, most: Most | None = None) -> Iterator[Swept]:
@@ -128,7 +156,7 @@ class _Look:
     cluster: str
     version: int | None
     began_at: datetime
-    found: Sequence[FoundServer]
+    found: Sequence[Found]
 
 
 def _judged(handler: Handler, looked: Sequence[_Look], at_once: int) -> Iterator[Orphan]:
@@ -139,7 +167,7 @@ def _judged(handler: Handler, looked: Sequence[_Look], at_once: int) -> Iterator
 
 
 def _orphans(handler: Handler, look: _Look) -> list[Orphan]:
-    """Return the orphans among the servers of one cluster."""
+    """Return the orphans among what one cluster has."""
     try:
         return _judge(handler, look)
     except Exception as error:  # noqa: BLE001 (one damaged cluster must not hide the orphans of the others)
@@ -158,8 +186,8 @@ def _judge(handler: Handler, look: _Look) -> list[Orphan]:
         return _reported(look, f"its cluster lives in another cloud, {history.cloud}")
     if history.unfinished is not None:
         return _reported(look, f"the {history.unfinished.kind} of its cluster is unfinished: `provjournal recover` ends it")
-    rows = tuple(row_of(server) for server in look.found)
-    seen = InventoryObserved(rows, False, look.version, look.began_at, handler.cloud.name)  # noqa: FBT003 (it proves no absence)
+    servers, others = rows_of(look.found)
+    seen = InventoryObserved(servers, False, look.version, look.began_at, handler.cloud.name, others)  # noqa: FBT003 (it proves no absence)
     history.apply(stream.draft(seen))
     return list(_stray(history, look))
 
@@ -173,15 +201,15 @@ def _why_unknown(look: _Look, head: Head | None) -> str:
 
 
 def _stray(history: History, look: _Look) -> Iterator[Orphan]:
-    verdicts: Mapping[str | None, Verdict] = {verdict.server_id: verdict for verdict in plan(history).verdicts}
-    for server in look.found:
-        verdict = verdicts[server.id]
+    verdicts: Mapping[str | None, Verdict] = {verdict.id: verdict for verdict in plan(history).verdicts}
+    for each in look.found:
+        verdict = verdicts[each.id]
         if verdict.verdict not in ACCOUNTED_FOR:
-            yield Orphan(server.id, server.name or "", look.cluster, verdict.because, verdict)
+            yield Orphan(each.kind, each.id, each.name or "", look.cluster, verdict.because, verdict)
 
 
 def _reported(look: _Look, because: str) -> list[Orphan]:
-    return [Orphan(server.id, server.name or "", look.cluster, because) for server in look.found]
+    return [Orphan(each.kind, each.id, each.name or "", look.cluster, because) for each in look.found]
 
 
 def _deleted(handler: Handler, cluster: str, choice: Choice) -> Swept:

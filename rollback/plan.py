@@ -1,4 +1,4 @@
-"""Verdicts → plan: what to do about each VM, from which version of the stream, and what the cluster becomes."""
+"""Verdicts → plan: what to do about each resource, from which version of the stream, and what the cluster becomes."""
 
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,7 @@ class Plan:
 
     @property
     def kept(self) -> tuple[Verdict, ...]:
-        """The servers that are kept as unsafe, for a person to decide."""
+        """What is kept as unsafe, for a person to decide."""
         return tuple(verdict for verdict in self.verdicts if verdict.verdict is VerdictName.UNSAFE)
 
     @property
@@ -44,10 +44,7 @@ class Plan:
 
     def as_event(self) -> PlanMade:
         """Return the plan as the journal records it."""
-        rows = tuple(
-            PlannedVerdict(v.server_id, v.step, v.name, v.verdict, v.action, v.because, v.evidence) for v in self.verdicts
-        )
-        return PlanMade(rows, self.cluster_status)
+        return PlanMade(tuple(map(_recorded, self.verdicts)), self.cluster_status)
 
     def document(self) -> dict[str, Any]:
         """Return the plan document: `plan_made`, and what it was made from, as JSON values."""
@@ -62,5 +59,11 @@ def plan(history: History) -> Plan:
     return Plan(history.stream, operation, history.version, cluster_status(history, found), found)
 
 
+def _recorded(found: Verdict) -> PlannedVerdict:
+    server_id, resource_id = found.ids
+    decided = (found.step, found.name, found.verdict, found.action, found.because, found.evidence)
+    return PlannedVerdict(server_id, *decided, found.kind, resource_id)
+
+
 def _decided(row: Verdict | PlannedVerdict) -> tuple[str | None, UUID | None, VerdictName, PlanAction]:
-    return row.server_id, row.step, row.verdict, row.action
+    return row.id, row.step, row.verdict, row.action

@@ -6,13 +6,19 @@ from typing import Final
 from journal.errors import VersionConflict
 from journal.events import (
     Completion,
+    Create,
+    CreateResource,
     CreateServer,
     Data,
+    Delete,
+    DeleteResource,
     DeleteServer,
     OperationKind,
     Stage,
     StepOutcome,
     VerdictName,
+    completed,
+    deleted_by,
 )
 from journal.journal import Journal
 from journal.recorder import Begun, Operation
@@ -60,7 +66,7 @@ def _look(journal: Journal, cloud: Cloud, stream: Stream, progress: Progress) ->
     """Look at the cloud if anything depends on it."""
     history = fold(stream.events)
     operation = _resumable(history)
-    if not any(isinstance(step.intent, CreateServer | DeleteServer) for step in operation.steps if step.completion is None):
+    if not any(isinstance(step.intent, Create | Delete) for step in operation.steps if step.completion is None):
         return None
     return look(journal, cloud, history, progress)
 
@@ -101,23 +107,25 @@ def _objections(history: History, operation: Past) -> Iterator[str]:
 
 def _completions(history: History, operation: Past) -> Sequence[Completion]:
     """Return what the unfinished steps have come to. Raises NotResumable while a create is in doubt."""
-    gone = {verdict.server_id or verdict.step for verdict in verdicts(history) if verdict.verdict is VerdictName.GONE}
+    gone = {verdict.id or verdict.step: verdict for verdict in verdicts(history) if verdict.verdict is VerdictName.GONE}
     originals = origins(history).originals
     result = []
     for step in operation.steps:
         if step.completion is not None:
             continue
         match step.intent:
-            case CreateServer(name=name):
-                server = originals.get(step.id)
-                if server is not None and server.id not in gone:
-                    result.append(Completion(step.id, StepOutcome.SUCCEEDED, server.id))
-                elif server is not None or step.id in gone:
-                    result.append(Completion(step.id, StepOutcome.ABSENT, reason="nothing carries its mark"))
+            case CreateServer() | CreateResource() as create:
+                made = originals.get(step.id)
+                if made is not None and made.id not in gone:
+                    result.append(completed(create, StepOutcome.SUCCEEDED, made.id))
+                elif made is not None or step.id in gone:
+                    result.append(completed(create, StepOutcome.ABSENT, None, "nothing carries its mark"))
                 else:
-                    raise NotResumable(history.stream, f"the create of {name!r} is in doubt: the cloud could not be seen whole")
-            case DeleteServer(server_id=server_id) if server_id in gone:
-                result.append(Completion(step.id, StepOutcome.ABSENT, reason="the server is gone"))
+                    raise NotResumable(
+                        history.stream, f"the create of {create.name!r} is in doubt: the cloud could not be seen whole"
+                    )
+            case DeleteServer() | DeleteResource() as delete if (id_ := deleted_by(delete)) in gone:
+                result.append(Completion(step.id, StepOutcome.ABSENT, reason=f"the {gone[id_].kind} is gone"))
             case _:
                 result.append(Completion(step.id, StepOutcome.FAILED, reason=INTERRUPTED))
     return result

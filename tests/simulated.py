@@ -14,12 +14,15 @@ from uuid import UUID
 
 import attrs
 
+from journal.events import ResourceKind
 from journal.steps import Absent, Refused, Step
-from rollback.cloud import DeleteAnswer, Everything, FoundServer, refuse_late
+from rollback.cloud import DeleteAnswer, Everything, Found, refuse_late
 from rollback.errors import CloudError, CloudRefused
 from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
 
 CLOUD = "RegionOne/5f0c4d"
+IN_USE_WHILE_ATTACHED = frozenset({ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP})
+"""The kinds that their services refuse to delete as long as a server uses them."""
 
 
 class SimulatedClock:
@@ -102,12 +105,33 @@ class SimulatedServer:
     is_deleting: bool = False
     cell_is_down: bool = False
 
-    def shown(self) -> FoundServer:
+    def shown(self) -> Found:
         """Return the server as a listing of everything shows it."""
         if self.cell_is_down:
-            return FoundServer(self.id, None, "UNKNOWN", None, None)
+            return Found(self.id, None, "UNKNOWN", None, None)
         marks = FoundMarks.of(self.tags, self.metadata)
-        return FoundServer(self.id, self.name, self.status, self.created_at, marks, self.is_deleting)
+        return Found(self.id, self.name, self.status, self.created_at, marks, self.is_deleting)
+
+
+@attrs.define
+class SimulatedOther:
+    """Something that a server brings along. `text` is its description or its name, whichever carries the mark."""
+
+    kind: ResourceKind
+    id: str
+    name: str
+    text: str
+    metadata: dict[str, str]
+    created_at: datetime
+    status: str = "AVAILABLE"
+    attached_to: list[str] = attrs.field(factory=list)
+
+    def shown(self) -> Found:
+        """Return it as its service shows it."""
+        of_volume = self.kind is ResourceKind.VOLUME
+        marks = FoundMarks.of((), self.metadata) if of_volume else FoundMarks.of_text(self.text)
+        made_at = None if self.kind in (ResourceKind.SERVER_GROUP, ResourceKind.KEYPAIR) else self.created_at
+        return Found(self.id, self.name, self.status, made_at, marks, kind=self.kind, attached_to=tuple(self.attached_to))
 
 
 class SimulatedCloud:
@@ -121,6 +145,8 @@ class SimulatedCloud:
         self.clock = clock
         self.name = name
         self.servers: dict[str, SimulatedServer] = {}
+        self.others: dict[str, SimulatedOther] = {}
+        self.kinds = frozenset(ResourceKind) - {ResourceKind.SERVER}
         self.calls: list[tuple[str, str]] = []
         self.fails: dict[str, list[Exception | None]] = {}
         self.hidden: set[str] = set()
@@ -135,7 +161,7 @@ class SimulatedCloud:
     @property
     def writes(self) -> list[tuple[str, str]]:
         """The calls that changed something."""
-        return [call for call in self.calls if call[0] in ("create_server", "delete")]
+        return [call for call in self.calls if call[0] in ("create_server", "create_resource", "delete")]
 
     def now(self) -> datetime:
         """Return the time by the cloud's own clock."""
@@ -147,14 +173,44 @@ class SimulatedCloud:
         refuse_late(step, self.clock.now())
         return self.land(step, **attributes)
 
-    def land(self, step: Step, *, tags: Sequence[str] = (), metadata: Mapping[str, str] | None = None, **_: Any) -> str:
-        """Make the server of a step, as when its POST arrives."""
+    def land(
+        self,
+        step: Step,
+        *,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, str] | None = None,
+        uses: Sequence[str] = (),
+        **_: Any,
+    ) -> str:
+        """Make the server of a step, as when its POST arrives; `uses`: what it brings along."""
         self._count += 1
         marks = marks_of(step)
         said = {**(metadata or {}), **marks.metadata}
         server = SimulatedServer(f"vm-{self._count}", step.name, [*tags, *marks.tags], said, self.clock.now())
         self.servers[server.id] = server
+        for id_ in uses:
+            self.others[id_].attached_to.append(server.id)
         return server.id
+
+    def create_resource(self, step: Step, **_: Any) -> str:
+        """Create what a server brings along, with the mark of its step."""
+        self._call("create_resource", step.name)
+        refuse_late(step, self.clock.now())
+        return self.land_other(step)
+
+    def land_other(self, step: Step) -> str:
+        """Make what the step is for, as when its POST arrives. The name of a keypair is its id, and is there once."""
+        self._count += 1
+        marks = marks_of(step)
+        is_named = step.kind in (ResourceKind.SERVER_GROUP, ResourceKind.KEYPAIR)
+        text = marks.name(step.name) if is_named else marks.description("")
+        id_ = text if step.kind is ResourceKind.KEYPAIR else f"{step.kind}-{self._count}"
+        if id_ in self.others:
+            msg = f"keypair {id_} exists"
+            raise CloudRefused(msg)
+        name = text if is_named else step.name
+        self.others[id_] = SimulatedOther(step.kind, id_, name, text, dict(marks.metadata), self.clock.now())
+        return id_
 
     def is_active(self, server_id: str) -> bool:
         """Whether a server is ACTIVE by now."""
@@ -165,9 +221,11 @@ class SimulatedCloud:
             raise CloudError(msg)
         return server.status == "ACTIVE"
 
-    def is_gone(self, server_id: str) -> bool:
-        """Whether a server is deleted by now."""
+    def is_gone(self, server_id: str, kind: ResourceKind = ResourceKind.SERVER) -> bool:
+        """Whether a resource is deleted by now."""
         self._call("is_gone", server_id)
+        if kind is not ResourceKind.SERVER:
+            return server_id not in self.others
         server = self.servers.get(server_id)
         if server is not None and server.status == "ERROR" and not server.is_deleting:
             msg = f"server {server_id}: the server went to ERROR while it was deleted"
@@ -180,7 +238,24 @@ class SimulatedCloud:
             msg = f"server {server_id} was not there"
             raise Absent(msg)
 
-    def list_journal(self, journal: UUID) -> list[FoundServer]:
+    def delete_resource(self, kind: ResourceKind, id_: str) -> None:
+        """Ask for the deletion of what a server brought along."""
+        match self.delete(id_, kind):
+            case DeleteAnswer.ABSENT:
+                msg = f"{kind} {id_} was not there"
+                raise Absent(msg)
+            case DeleteAnswer.IN_USE:
+                msg = f"{kind} {id_} is still in use"
+                raise CloudRefused(msg)
+            case DeleteAnswer.ACCEPTED:
+                pass
+
+    def list_kind(self, kind: ResourceKind) -> list[Found]:
+        """Return everything of a kind."""
+        self._call("list_kind", kind)
+        return [other.shown() for other in self.others.values() if other.kind is kind and other.id not in self.hidden]
+
+    def list_journal(self, journal: UUID) -> list[Found]:
         """Return the servers whose tags name this journal; those of a cell that is down are left out."""
         self._call("list_journal", str(journal))
         tag = journal_tag(journal)
@@ -193,9 +268,12 @@ class SimulatedCloud:
         pages = len(self._listed()) > self.page
         return Everything([s.shown() for s in self._listed() if not (pages and s.cell_is_down)], hides_down_cells=pages)
 
-    def get(self, server_id: str) -> FoundServer | None:
-        """Return one server."""
+    def get(self, server_id: str, kind: ResourceKind = ResourceKind.SERVER) -> Found | None:
+        """Return one resource."""
         self._call("get", server_id)
+        if kind is not ResourceKind.SERVER:
+            other = self.others.get(server_id)
+            return None if other is None or other.kind is not kind else other.shown()
         server = self.servers.get(server_id)
         return None if server is None else server.shown()
 
@@ -209,9 +287,11 @@ class SimulatedCloud:
         server.tags = [*(tag for tag in server.tags if not is_mark(tag)), *marks.tags]
         server.metadata = {key: said for key, said in server.metadata.items() if key not in KEYS} | marks.metadata
 
-    def delete(self, server_id: str) -> DeleteAnswer:
-        """Ask for a server's deletion."""
+    def delete(self, server_id: str, kind: ResourceKind = ResourceKind.SERVER) -> DeleteAnswer:
+        """Ask for the deletion of a resource."""
         self._call("delete", server_id)
+        if kind is not ResourceKind.SERVER:
+            return self._delete_other(server_id)
         server = self.servers.get(server_id)
         if server is None:
             return DeleteAnswer.ABSENT
@@ -226,11 +306,30 @@ class SimulatedCloud:
             self._vanish(server_id)
         return DeleteAnswer.ACCEPTED
 
+    def _delete_other(self, id_: str) -> DeleteAnswer:
+        other = self.others.get(id_)
+        if other is None:
+            return DeleteAnswer.ABSENT
+        if other.attached_to and other.kind in IN_USE_WHILE_ATTACHED:
+            return DeleteAnswer.IN_USE
+        if other.kind is ResourceKind.VOLUME and self.delete_seconds:
+            other.status = "DELETING"
+            self.clock.later(self.delete_seconds, lambda: self._drop(id_))
+        else:
+            self._drop(id_)
+        return DeleteAnswer.ACCEPTED
+
+    def _drop(self, id_: str) -> None:
+        self.others.pop(id_, None)
+
     def _listed(self) -> list[SimulatedServer]:
         return [server for server in self.servers.values() if server.id not in self.hidden]
 
     def _vanish(self, server_id: str) -> None:
         self.servers.pop(server_id, None)
+        for other in self.others.values():
+            if server_id in other.attached_to:
+                other.attached_to.remove(server_id)
 
     def _call(self, method: str, about: str) -> None:
         self.calls.append((method, about))

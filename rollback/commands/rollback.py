@@ -34,20 +34,20 @@ class Rollback(CompensatingCommand):
         add_most(parser)
         parser.add_argument(
             "--only",
-            metavar="SERVER",
+            metavar="ID",
             action="append",
             default=[],
-            help="delete this server and no other; the others are kept as unsafe, on your word (can be repeated)",
+            help="delete this server or resource and nothing else; all else is kept as unsafe, on your word (can be repeated)",
         )
         parser.add_argument(
             "--keep",
-            metavar="SERVER",
+            metavar="ID",
             action="append",
             default=[],
-            help="keep this server as unsafe, on your word (can be repeated)",
+            help="keep this server or other resource as unsafe, on your word (can be repeated)",
         )
         add_by(parser)
-        parser.add_argument("--reason", metavar="TEXT", default="", help="why these servers, for whoever reads it later")
+        parser.add_argument("--reason", metavar="TEXT", default="", help="why just these, for whoever reads it later")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:

@@ -1,4 +1,4 @@
-"""Finding servers that nobody accounts for, in the whole cloud."""
+"""Finding what nobody accounts for, in the whole cloud."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from rollback.handler import Handler
 from rollback.orphans import Orphan, Sweep, delete_orphans, sweep
 from rollback.recovery import AT_ONCE
 
-COLUMNS = ("Cluster", "Server", "Name", "Verdict", "Action", "Because", "Result")
+COLUMNS = ("Cluster", "Kind", "Id", "Name", "Verdict", "Action", "Because", "Result")
 
 
 class SweepCommand(CompensatingCommand):
-    """Find all servers that carry this journal's marks and that no live operation or cluster accounts for.
+    """Find all servers and what they bring along that carry this journal's marks and that nobody accounts for.
 
     Nothing is deleted unless you ask for it, and nothing then but what its cluster's plan deletes. Exit code 1 if
     something was found and is still there, or could not be judged.
@@ -40,8 +40,8 @@ class SweepCommand(CompensatingCommand):
             found = sweep(handler, at_once=parsed_args.at_once)
             deleted = _delete(handler, found, parsed_args) if parsed_args.delete else set()
         say(_summary(found, deleted))
-        left = [orphan for orphan in found.orphans if orphan.server_id not in deleted]
-        self.code = PROBLEM if left or found.unreadable else OK
+        left = [orphan for orphan in found.orphans if orphan.id not in deleted]
+        self.code = PROBLEM if left or found.unreadable or found.unlisted else OK
         return COLUMNS, [_row(orphan, deleted) for orphan in found.orphans]
 
 
@@ -59,12 +59,14 @@ def _summary(found: Sweep, deleted: set[str]) -> str:
     unreadable = f"; {counted(found.unreadable, 'server')} in cells that are down cannot be judged" if found.unreadable else ""
     if found.hides_down_cells:
         unreadable += "; the listing had several pages, so servers in cells that are down are missing in it"
-    seen = f"{counted(found.servers, 'server')} of this journal, {counted(len(found.orphans), 'orphan')}"
+    if found.unlisted:
+        unreadable += f"; of these kinds nothing could be listed: {', '.join(found.unlisted)}"
+    seen = f"{counted(found.marked, 'resource')} of this journal, {counted(len(found.orphans), 'orphan')}"
     return f"{seen}, {len(deleted)} deleted{unreadable}"
 
 
 def _row(orphan: Orphan, deleted: set[str]) -> tuple[object, ...]:
     verdict = "" if orphan.verdict is None else str(orphan.verdict.verdict)
     action = "keep" if orphan.verdict is None else str(orphan.verdict.action)
-    result = "deleted" if orphan.server_id in deleted else "still there"
-    return orphan.cluster, orphan.server_id, orphan.name, verdict, action, orphan.because, result
+    result = "deleted" if orphan.id in deleted else "still there"
+    return orphan.cluster, str(orphan.kind), orphan.id, orphan.name, verdict, action, orphan.because, result

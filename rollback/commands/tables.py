@@ -6,7 +6,7 @@ from projections.verdicts import Verdict
 from rollback.compensator import Report
 from rollback.plan import Plan
 
-COLUMNS = ("Cluster", "Server", "Name", "Verdict", "Action", "Because", "Evidence")
+COLUMNS = ("Cluster", "Kind", "Id", "Name", "Verdict", "Action", "Because", "Evidence")
 
 
 def rows(made: Plan) -> list[tuple[object, ...]]:
@@ -14,7 +14,8 @@ def rows(made: Plan) -> list[tuple[object, ...]]:
     return [
         (
             made.stream,
-            verdict.server_id or "",
+            str(verdict.kind),
+            verdict.id or "",
             verdict.name or "",
             str(verdict.verdict),
             str(verdict.action),
@@ -49,10 +50,10 @@ def told(report: Report) -> str:
 
 
 def result(report: Report, verdict: Verdict) -> str:
-    """Return what became of one server."""
+    """Return what became of one resource."""
     match verdict.action:
         case PlanAction.DELETE:
-            return "deleted" if verdict.server_id in report.deleted else "not deleted"
+            return "deleted" if verdict.id in report.deleted else "not deleted"
         case PlanAction.KEEP:
             return "kept"
         case PlanAction.FIND:

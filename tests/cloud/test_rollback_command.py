@@ -97,7 +97,7 @@ def test_what_was_looked_at_is_what_is_done(bench: Bench) -> None:
     code, rows, _ = bench.run(
         "rollback", "choice-1", "--plan", "plan.json", "--keep", kept, "--by", "ops", "--reason", "to look at"
     )
-    assert (code, {row["Server"]: row["Result"] for row in rows}) == (0, {kept: "kept", **dict.fromkeys(others, "deleted")})
+    assert (code, {row["Id"]: row["Result"] for row in rows}) == (0, {kept: "kept", **dict.fromkeys(others, "deleted")})
     assert bench.left & {kept, *others} == {kept}
 
     code, _, said = bench.run("rollback", "choice-1", "--plan", "plan.json", "--keep", kept)
@@ -129,12 +129,12 @@ def test_a_sweep_finds_what_landed_late_and_deletes_it_on_request(bench: Bench) 
     late = bench.late("late-1")
     (well,) = bench.dead_create("late-2", 1)
     code, rows, said = bench.run("sweep")
-    assert (code, {row["Server"]: row["Verdict"] for row in rows}) == (1, {late: "new", well: ""})
-    assert said.endswith("2 servers of this journal, 2 orphans, 0 deleted\n")
+    assert (code, {row["Id"]: row["Verdict"] for row in rows}) == (1, {late: "new", well: ""})
+    assert said.endswith("2 resources of this journal, 2 orphans, 0 deleted\n")
     assert {late, well} <= bench.left
 
     code, rows, _ = bench.run("sweep", "--delete")
-    assert (code, {row["Server"]: row["Result"] for row in rows}) == (1, {late: "deleted", well: "still there"})
+    assert (code, {row["Id"]: row["Result"] for row in rows}) == (1, {late: "deleted", well: "still there"})
     assert bench.left & {late, well} == {well}
     assert [str(op.kind) for op in fold(bench.journal.store.read("late-1")).operations.values()] == ["create", "sweep"]
 

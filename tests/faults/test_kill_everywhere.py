@@ -91,7 +91,7 @@ def ended(played: Scene) -> dict[str, str]:
     left = played.states()
     with Journal.open(played.url, settings=SETTINGS) as journal:
         history = fold(journal.store.read(played.cluster))
-        kept = {v.server_id for v in plan(history).verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
+        kept = {v.id for v in plan(history).verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
         assert set(left) == kept, "every server that is left is accounted for"
         assert history.unfinished is None
         calls = CrashPoints()

@@ -149,7 +149,7 @@ class Scene:
             yield from (f"server {id_} is in no journal" for id_ in there)
             return
         history = fold(journal.store.read(self.cluster))
-        accounted = {v.server_id for v in plan(history).verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
+        accounted = {v.id for v in plan(history).verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
         yield from (f"server {id_} leaked" for id_ in there - accounted)
         yield from (f"server {id_} is accounted for, and gone" for id_ in accounted - there)
         if history.unfinished is not None:

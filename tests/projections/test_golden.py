@@ -45,7 +45,7 @@ def plan_of(name: str) -> Plan:
 
 
 def key(verdict: Verdict) -> str:
-    return verdict.server_id if verdict.server_id is not None else str(verdict.step)
+    return verdict.id if verdict.id is not None else str(verdict.step)
 
 
 @pytest.mark.parametrize("name", named("plans"))
@@ -82,7 +82,7 @@ def check_reasons(verdict: Verdict, version: int) -> None:
     assert verdict.because
     assert verdict.because == verdict.because.strip(" .\n")
     assert "\n" not in verdict.because
-    if verdict.server_id is None:
+    if verdict.id is None:
         assert verdict.step is not None
         assert verdict.verdict in (VerdictName.GONE, VerdictName.IN_DOUBT)
 

@@ -44,7 +44,7 @@ class World:
         return [candidate.outcome for candidate in adoption.candidates]
 
     def verdicts(self, cluster: str = "c-1") -> dict[str | None, VerdictName]:
-        return {verdict.server_id: verdict.verdict for verdict in plan(fold(self.store.read(cluster))).verdicts}
+        return {verdict.id: verdict.verdict for verdict in plan(fold(self.store.read(cluster))).verdicts}
 
     def agrees(self, id_: str, marks: Marks) -> bool:
         found = self.cloud.get(id_)

@@ -96,8 +96,8 @@ def test_what_was_deleted_before_somebody_appended_counts(world: World) -> None:
     world.journal.settings = attrs.evolve(world.journal.settings, deletes_at_once=1)
     delete = world.cloud.delete
 
-    def delete_and_say(server_id: str) -> Any:
-        answer = delete(server_id)
+    def delete_and_say(server_id: str, *kind: Any) -> Any:
+        answer = delete(server_id, *kind)
         if server_id == "vm-1":
             world.journal.resolve("c-1", "vm-4", Word.UNSAFE, by="ops", reason="mine")
         if server_id == "vm-2":
@@ -141,7 +141,7 @@ def test_by_default_no_right_plan_is_refused(path: Path) -> None:
 
 
 def test_what_is_to_be_kept_is_kept_and_recorded_as_an_operators_word(world: World) -> None:
-    assert [verdict.server_id for verdict in world.preview(keep=["vm-2"]).kept] == ["vm-2"]
+    assert [verdict.id for verdict in world.preview(keep=["vm-2"]).kept] == ["vm-2"]
     assert world.words == []
     report = world.rollback(keep=["vm-2"])
     assert (report.complete, world.there) == (True, {"vm-2"})
@@ -232,10 +232,10 @@ def test_what_the_plan_came_to_meanwhile_is_not_carried_out(world: World) -> Non
     world.journal.settings = attrs.evolve(world.journal.settings, deletes_at_once=1)
     delete = world.cloud.delete
 
-    def delete_and_say(server_id: str) -> Any:
+    def delete_and_say(server_id: str, *kind: Any) -> Any:
         if server_id == "vm-1":
             world.journal.resolve("c-1", "vm-2", Word.UNNEEDED, by="ops", reason="not mine")
-        return delete(server_id)
+        return delete(server_id, *kind)
 
     world.cloud.delete = delete_and_say  # type: ignore[method-assign]  # as another process would
     report = world.rollback(plan=looked_at)

@@ -34,7 +34,7 @@ from journal.sql.store import open_store
 from journal.steps import Refused, Step
 from journal.threads import SystemThreads
 from projections.fold import History, fold
-from rollback.cloud import FoundServer
+from rollback.cloud import Found
 from rollback.compensator import preview, rollback_cluster
 from rollback.errors import CloudError, CloudRefused, UnsuitableCloud, WrongCloud
 from rollback.marks import CLUSTER_KEY, JOURNAL_KEY, STEP_KEY, Marks
@@ -185,7 +185,7 @@ def test_a_dry_run_shows_the_plan_and_appends_nothing(world: World) -> None:
     world.crashed_create(lost=True)
     version = world.history.version
     planned = preview(world.other, world.cloud, CLUSTER)
-    assert {v.server_id: v.verdict for v in planned.verdicts} == {"vm-1": VerdictName.NEW, "vm-2": VerdictName.NEW}
+    assert {v.id: v.verdict for v in planned.verdicts} == {"vm-1": VerdictName.NEW, "vm-2": VerdictName.NEW}
     assert world.history.version == version
     assert set(world.cloud.servers) == {"vm-1", "vm-2"}
     head = world.journal.store.head(CLUSTER)
@@ -226,8 +226,8 @@ def test_a_hold_that_is_placed_while_deleting_stops_what_is_left(world: World) -
     world.crashed_create(3)
     delete = world.cloud.delete
 
-    def delete_then_hold(server_id: str) -> Any:
-        answer = delete(server_id)
+    def delete_then_hold(server_id: str, *kind: Any) -> Any:
+        answer = delete(server_id, *kind)
         if server_id == "vm-1":
             world.journal.hold(CLUSTER, by="ops", reason="stop")
         return answer
@@ -245,12 +245,12 @@ def test_a_hold_stops_all_but_what_is_under_way_in_other_threads(world: World) -
     world.journal.settings = attrs.evolve(world.journal.settings, deletes_at_once=5)
     delete, lock, asked = world.cloud.delete, threading.Lock(), []
 
-    def delete_or_hold(server_id: str) -> Any:
+    def delete_or_hold(server_id: str, *kind: Any) -> Any:
         with lock:
             asked.append(server_id)
             if len(asked) == 3:
                 world.journal.hold(CLUSTER, by="ops", reason="stop")
-        return delete(server_id)
+        return delete(server_id, *kind)
 
     world.cloud.delete = delete_or_hold  # type: ignore[method-assign]  # the hold is placed at this very moment
     report = world.rollback()
@@ -340,7 +340,7 @@ def test_the_marks_are_read_again_where_the_listing_is_older_than_a_minute(world
     )
     list_all = world.cloud.list_all
 
-    def list_then_change() -> list[FoundServer]:
+    def list_then_change() -> list[Found]:
         found = list_all()
         wrong_metadata(world.cloud.servers["vm-1"])
         return found
@@ -458,9 +458,9 @@ def test_a_server_that_is_already_gone_is_recorded_as_absent(world: World) -> No
     world.crashed_create(1)
     delete = world.cloud.delete
 
-    def gone_before(server_id: str) -> Any:
+    def gone_before(server_id: str, *kind: Any) -> Any:
         world.cloud.servers.pop(server_id)
-        return delete(server_id)
+        return delete(server_id, *kind)
 
     world.cloud.delete = gone_before  # type: ignore[method-assign]  # somebody else deletes it at this very moment
     assert world.rollback().complete
@@ -571,11 +571,11 @@ def interposed(world: World, on: str, what: Callable[[], Any]) -> None:
     """Have something happen right before the cloud deletes a server, once."""
     delete, done = world.cloud.delete, []
 
-    def intercepted(server_id: str) -> Any:
+    def intercepted(server_id: str, *kind: Any) -> Any:
         if server_id == on and not done:
             done.append(server_id)
             what()
-        return delete(server_id)
+        return delete(server_id, *kind)
 
     world.cloud.delete = intercepted  # type: ignore[method-assign]  # as another process would
 

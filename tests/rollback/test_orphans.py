@@ -54,7 +54,7 @@ class World:
         return sweep(self.handler("sweeper"))
 
     def found(self) -> dict[str, str]:
-        return {orphan.server_id: orphan.because for orphan in self.sweep().orphans}
+        return {orphan.id: orphan.because for orphan in self.sweep().orphans}
 
     def delete(self, found: Sweep, **more: Any) -> list[str]:
         swept = delete_orphans(self.handler("sweeper"), found, **more)
@@ -71,7 +71,7 @@ def world() -> World:
 
 def test_where_all_is_well_nothing_is_found(world: World) -> None:
     found = world.sweep()
-    assert (found.orphans, found.servers, found.unreadable) == ((), 1, 0)
+    assert (found.orphans, found.marked, found.unreadable) == ((), 1, 0)
 
 
 def test_a_request_that_landed_after_its_cluster_was_compensated_is_found_and_deleted_on_request(world: World) -> None:
@@ -79,7 +79,7 @@ def test_a_request_that_landed_after_its_cluster_was_compensated_is_found_and_de
     version = world.version("c-1")
     found = world.sweep()
     (orphan,) = found.orphans
-    assert (orphan.server_id, orphan.cluster, orphan.name, orphan.is_deletable) == (late, "c-1", "c-1-w", True)
+    assert (orphan.id, orphan.cluster, orphan.name, orphan.is_deletable) == (late, "c-1", "c-1-w", True)
     assert (world.version("c-1"), late in world.cloud.servers) == (version, True), "looking changes nothing"
     assert world.delete(found) == [late]
     assert late not in world.cloud.servers
@@ -174,7 +174,7 @@ def copied(world: World) -> str:
 def test_what_cannot_be_judged_is_reported_and_kept(world: World, make: Callable[[World], str], because: str) -> None:
     server_id = make(world)
     found = world.sweep()
-    assert [(orphan.server_id, orphan.is_deletable) for orphan in found.orphans] == [(server_id, False)]
+    assert [(orphan.id, orphan.is_deletable) for orphan in found.orphans] == [(server_id, False)]
     assert because in found.orphans[0].because
     assert world.delete(found) == []
     assert server_id in world.cloud.servers
@@ -233,7 +233,7 @@ def test_an_operators_word_keeps_an_orphan_and_it_is_still_told(world: World) ->
     assert late in world.cloud.servers
     world.handler().journal.resolve("c-1", late, Word.UNSAFE, by="ops", reason="mine")
     found = world.sweep()
-    assert [(orphan.server_id, orphan.is_deletable) for orphan in found.orphans] == [(late, False)]
+    assert [(orphan.id, orphan.is_deletable) for orphan in found.orphans] == [(late, False)]
 
 
 def test_one_cluster_that_cannot_be_swept_does_not_stop_the_others(world: World) -> None:

@@ -60,7 +60,7 @@ class World:
     def add_known(self) -> None:
         """Add what the journal says is there, and sometimes the opposite."""
         where = origins(self.before)
-        for server in self.before.servers.values():
+        for server in self.before.resources.values():
             fact = presence(self.before, where, server)
             if (fact is None or fact.there) != (self.random.random() < 0.1):
                 made_by = server.mark if server.named_by is None else server.named_by.id
@@ -148,12 +148,12 @@ def check(world: World, report: Report, cloud: str) -> None:
     if history.hold is not None:
         assert not report.complete
         return
-    assert world.ours() <= {verdict.server_id for verdict in final.verdicts}, f"{cloud}: a server is not accounted for"
+    assert world.ours() <= {verdict.id for verdict in final.verdicts}, f"{cloud}: a server is not accounted for"
     if report.complete:
         assert history.unfinished is None, f"{cloud}: complete, but the operation is open"
         assert final.is_settled, f"{cloud}: complete, but something is left"
     else:
-        left = [verdict.server_id for verdict in final.having(PlanAction.DELETE)]
+        left = [verdict.id for verdict in final.having(PlanAction.DELETE)]
         assert left, f"{cloud}: incomplete, but nothing is left"
         assert all(server_id in "; ".join(report.problems) for server_id in left if server_id is not None)
 

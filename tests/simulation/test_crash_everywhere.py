@@ -171,7 +171,7 @@ def check(world: World, deletes_before: int) -> None:
     for event in events:
         rules.admit(event)
     final = plan(fold(events))
-    accounted = {v.server_id for v in final.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
+    accounted = {v.id for v in final.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
     assert set(world.cloud.servers) <= accounted, "every server is accounted for or deleted"
     assert not final.having(PlanAction.DELETE)
     assert not final.having(PlanAction.FIND)

@@ -157,7 +157,7 @@ def check(world: World, scene: str) -> None:
     history = fold(world.store.read("c-1"))
     assert history.unfinished is None
     final = plan(history)
-    accounted = {v.server_id for v in final.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
+    accounted = {v.id for v in final.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
     assert set(world.cloud.servers) == accounted, "nothing leaks"
     assert not final.having(PlanAction.DELETE, PlanAction.FIND)
     if world.user_deleted:

@@ -38,7 +38,7 @@ def breaches(journal: Journal, cloud: OpenStackCloud, folder: Path) -> Iterator[
     for history in histories.values():
         yield from _ended(history, folder)
         made = plan(history)
-        accounted |= {v.server_id for v in made.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
+        accounted |= {v.id for v in made.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
     there = {server.id for server in cloud.list_journal(journal.id) if server.status not in DELETED_STATUSES}
     yield from (f"server {server_id} leaked" for server_id in there - accounted)
     yield from (f"server {server_id} is accounted for, and gone" for server_id in accounted - there)
@@ -69,7 +69,7 @@ def _lost(history: History, witnessed: dict[str, str], there: set[str]) -> Itera
     """Yield the servers that may have held data and are gone, although nobody asked for it."""
     if history.deleted is not None:
         return
-    for server in history.servers.values():
+    for server in history.resources.values():
         create = server.named_by
         of_failed_create = (
             create is not None
