@@ -27,8 +27,10 @@ MORE, FEWER = settings(FIXED, max_examples=300), settings(FIXED, max_examples=15
 
 PLANS = dict(documents("plans"))
 SPOKEN = "every-event-type"
-OPTIONAL = {"server_id", "reason"}
-"""Fields of a completion that can be left out."""
+ALL_SPOKEN = [(name, number) for name in (SPOKEN, "every-event-of-schema-2") for number in range(len(PLANS[name]))]
+"""Each type of event, and each field, in each schema."""
+OPTIONAL = {"completion": {"server_id", "reason"}, "inventory_observed": {"resources", "kinds"}, "plan_made": {"resource_id"}}
+"""Fields that can be left out, by type of event."""
 
 
 def read(some: list[bytes]) -> list[Event]:
@@ -78,12 +80,13 @@ def at(document: Any, path: tuple[Any, ...]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("number", "path"), [(n, path) for n, doc in enumerate(PLANS[SPOKEN]) for path in paths(doc) if isinstance(path[-1], str)]
+    ("name", "number", "path"),
+    [(name, n, path) for name, n in ALL_SPOKEN for path in paths(PLANS[name][n]) if isinstance(path[-1], str)],
 )
-def test_no_field_can_be_missing_or_of_another_kind(number: int, path: tuple[Any, ...]) -> None:
-    good, document = lines("plans", SPOKEN)[:number], deepcopy(PLANS[SPOKEN][number])
+def test_no_field_can_be_missing_or_of_another_kind(name: str, number: int, path: tuple[Any, ...]) -> None:
+    good, document = lines("plans", name)[:number], deepcopy(PLANS[name][number])
     parent, field = at(document, path[:-1]), path[-1]
-    optional = document["type"] == "completion" and field in OPTIONAL
+    optional = field in OPTIONAL.get(document["type"], ())
 
     value = parent.pop(field)
     if not optional:
@@ -102,9 +105,9 @@ def not_null(value: object) -> object:
     return True if isinstance(value, int | str | list | dict | None) and not isinstance(value, bool) else "true"
 
 
-@pytest.mark.parametrize("number", range(len(PLANS[SPOKEN])))
-def test_no_object_can_have_a_field_more(number: int) -> None:
-    good, original = lines("plans", SPOKEN)[:number], PLANS[SPOKEN][number]
+@pytest.mark.parametrize(("name", "number"), ALL_SPOKEN)
+def test_no_object_can_have_a_field_more(name: str, number: int) -> None:
+    good, original = lines("plans", name)[:number], PLANS[name][number]
 
     for path in [(), *paths(original)]:
         document = deepcopy(original)
@@ -290,9 +293,9 @@ def test_a_changed_line_is_read_as_what_it_says_or_refused(mutation: tuple[str, 
         assert same(without_hash(to_document(events[index])), document)
 
 
-@pytest.mark.parametrize("number", range(len(PLANS[SPOKEN])))
-def test_an_odd_value_anywhere_is_read_as_what_it_says_or_refused(number: int) -> None:
-    good, original = lines("plans", SPOKEN)[:number], PLANS[SPOKEN][number]
+@pytest.mark.parametrize(("name", "number"), ALL_SPOKEN)
+def test_an_odd_value_anywhere_is_read_as_what_it_says_or_refused(name: str, number: int) -> None:
+    good, original = lines("plans", name)[:number], PLANS[name][number]
     for place in paths(original):
         for odd in ODD:
             document = deepcopy(original)

@@ -14,7 +14,7 @@ from projections.fold import fold
 from projections.verdicts import Verdict
 from rollback.plan import Plan, plan
 
-ROWS = range(1, 16)
+ROWS = range(1, 17)
 
 CAUSES = {
     "deleted, yet there": r"^it was deleted",
