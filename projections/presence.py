@@ -5,7 +5,7 @@ speaks for a moment: an observation for its `as_of`, everything else for its own
 one moment, the later event.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 import attrs
@@ -89,15 +89,19 @@ def _proves_absent(listing: Listing, create: Step, unknown_time: dict[str, UUID]
 
 
 def knowledge(history: History, origins: Origins) -> dict[str | UUID, object]:
-    """Return all that observations have taught: what an observation must change to be news."""
+    """Return all that observations have taught: what an observation must change to be news.
+
+    That a server which is gone has let go of something is no news.
+    """
+    facts = {resource.id: presence(history, origins, resource) for resource in history.resources.values()}
+    there = {id_: fact is None or fact.there for id_, fact in facts.items()}
     seen: dict[str | UUID, object] = {
-        resource.id: (fact is None or fact.there, resource.mark, resource.made_at, resource.name, *_shown(resource))
+        resource.id: (there[resource.id], resource.mark, resource.made_at, resource.name, *_shown(resource, there))
         for resource in history.resources.values()
-        for fact in [presence(history, origins, resource)]
     }
     return {**seen, **dict.fromkeys(absent_creates(history, origins), "absent")}
 
 
-def _shown(resource: Resource) -> tuple[object, ...]:
+def _shown(resource: Resource, there: Mapping[str, bool]) -> tuple[object, ...]:
     last = resource.last_seen
-    return () if last is None else (last.status, last.attached_to)
+    return () if last is None else (last.status, tuple(id_ for id_ in last.attached_to if there.get(id_, True)))

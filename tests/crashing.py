@@ -66,6 +66,11 @@ class Crashing:
 
 
 STORE_CALLS = frozenset({"append", "renew", "release", "settle"})
-CLOUD_CALLS = frozenset({"create_server", "delete_server", "delete", "get", "list_journal", "list_all", "mark"})
+CLOUD_CALLS = frozenset(
+    {
+        *("create_server", "create_resource", "delete_server", "delete_resource"),
+        *("delete", "get", "list_journal", "list_all", "list_kind", "mark"),
+    }
+)
 POLLS = frozenset({"is_active", "is_gone"})
 """Called as often as a wait takes: crash points where time is simulated."""

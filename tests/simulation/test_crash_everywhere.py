@@ -8,7 +8,7 @@ import pytest
 from crashing import CLOUD_CALLS, POLLS, STORE_CALLS, Crashing, CrashPoints, Killed
 from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
-from journal.events import ClusterStatus, OperationKind, PlanAction, VerdictName
+from journal.events import ClusterStatus, OperationKind, PlanAction, ResourceKind, VerdictName
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.recorder import Operation
@@ -26,6 +26,8 @@ class World:
     clock: SimulatedClock = attrs.field(factory=SimulatedClock)
     cloud: SimulatedCloud = attrs.field(init=False)
     store: MemoryStore = attrs.field(init=False)
+    ids: dict[str, str] = attrs.field(factory=dict)
+    """What its conductors know by name."""
     holds_data: set[str] = attrs.field(factory=set)
     may_be_lost: bool = False
     statuses: list[str] = attrs.field(factory=list)
@@ -103,6 +105,59 @@ def deletion(world: World, journal: Journal, cloud: Any) -> None:
     world.handler(journal, cloud).delete("c-1", by="user")
 
 
+SHARED = (ResourceKind.SECURITY_GROUP, ResourceKind.SERVER_GROUP, ResourceKind.KEYPAIR)
+OWN = (ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.FLOATING_IP)
+
+
+def bring(world: World, op: Operation, cloud: Any, kinds: tuple[ResourceKind, ...], name: str) -> list[str]:
+    """Create one of each kind."""
+    names = {kind: f"{name}-{kind}" for kind in kinds}
+    steps = [op.create_resource(kind, names[kind], key=names[kind]) for kind in kinds]
+    made = op.run_all(steps, lambda step: step.created(cloud.create_resource(step)), at_once=2)
+    world.ids |= {step.name: str(step.resource_id) for step in made}
+    return [str(step.resource_id) for step in made]
+
+
+def add_whole_server(world: World, op: Operation, cloud: Any, name: str, shared: list[str]) -> str:
+    """Create a server with what it brings along."""
+    ids = [*bring(world, op, cloud, OWN, name), *shared]
+    step = op.create_server("worker", name, ids, key=name).run(lambda step: step.created(cloud.create_server(step, uses=ids)))
+    world.ids[name] = str(step.server_id)
+    return world.ids[name]
+
+
+def put_whole_to_work(world: World, op: Any, name: str, fail: str) -> None:
+    with op.configure([world.ids[name]]):
+        fail_in("configure", fail)
+        world.holds_data.update((world.ids[name], world.ids[f"{name}-volume"]))
+
+
+def create_whole(world: World, journal: Journal, cloud: Any, *, fail: str = "") -> None:
+    with world.handler(journal, cloud).operation("c-1", OperationKind.CREATE) as op:
+        shared = bring(world, op, cloud, SHARED, "shared")
+        add_whole_server(world, op, cloud, "w0", shared)
+        put_whole_to_work(world, op, "w0", fail)
+
+
+def scale_whole(world: World, journal: Journal, cloud: Any, *, fail: str = "") -> None:
+    """Remove the server with what it brought along, and add another; the groups stay."""
+    own = [(kind, world.ids[f"w0-{kind}"]) for kind in (ResourceKind.FLOATING_IP, ResourceKind.PORT, ResourceKind.VOLUME)]
+    shared = [world.ids[f"shared-{kind}"] for kind in SHARED]
+    victims = [world.ids["w0"], *(id_ for _, id_ in own)]
+    with world.handler(journal, cloud).operation("c-1", OperationKind.SCALE, victims=victims) as op:
+        with op.decommission(victims[:1]):
+            fail_in("decommission", fail)
+            world.holds_data.difference_update(victims)
+        with op.delete_server(victims[0]):
+            cloud.delete_server(victims[0])
+        for kind, id_ in own:
+            with op.delete_resource(kind, id_):
+                fail_in("delete", fail)
+                cloud.delete_resource(kind, id_)
+        add_whole_server(world, op, cloud, "w1", shared)
+        put_whole_to_work(world, op, "w1", fail)
+
+
 def failing(run: Callable[..., None], stage: str) -> Callable[[World, Journal, Any], None]:
     return lambda world, journal, cloud: run(world, journal, cloud, fail=stage)
 
@@ -124,14 +179,23 @@ SCALES: dict[str, Scene] = {
     "scale, deleted meanwhile": scale_with_deletion,
     "delete": deletion,
 }
-SCENES = {**CREATES, **SCALES}
+WHOLE_CREATES: dict[str, Scene] = {
+    "create all": create_whole,
+    "create all, configure fails": failing(create_whole, "configure"),
+}
+WHOLE_SCALES: dict[str, Scene] = {
+    "scale all": scale_whole,
+    **{f"scale all, {s} fails": failing(scale_whole, s) for s in ("decommission", "delete", "configure")},
+    "delete all": deletion,
+}
+SCENES = {**CREATES, **SCALES, **WHOLE_CREATES, **WHOLE_SCALES}
 
 
 def prepared(scene: str) -> World:
     """Return a world in which the scene can begin."""
     world = World()
-    if scene in SCALES:
-        create(world, *world.conductor("first"))
+    if scene in SCALES or scene in WHOLE_SCALES:
+        (create if scene in SCALES else create_whole)(world, *world.conductor("first"))
         world.clock.sleep(200)
     else:
         world.may_be_lost = True  # the data of a cluster whose creation failed never was the user's
@@ -160,6 +224,7 @@ def check(world: World, deletes_before: int) -> None:
     """The invariants, as an oracle sees them that knows the world."""
     if world.store.head("c-1") is None:
         assert not world.cloud.servers, "nothing is made before it stands in the journal"
+        assert not world.cloud.others
         return
     report = compensate(world)
     assert report.complete, report.problems
@@ -173,6 +238,9 @@ def check(world: World, deletes_before: int) -> None:
     final = plan(fold(events))
     accounted = {v.id for v in final.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
     assert set(world.cloud.servers) <= accounted, "every server is accounted for or deleted"
+    assert set(world.cloud.others) <= accounted, "so is all that servers bring along"
+    users = {id_ for other in world.cloud.others.values() for id_ in other.attached_to}
+    assert users <= set(world.cloud.servers)
     assert not final.having(PlanAction.DELETE)
     assert not final.having(PlanAction.FIND)
     assert fold(events).unfinished is None
@@ -203,7 +271,7 @@ def both(scene: str) -> Iterator[tuple[int, int]]:
         yield from ((first, second) for second in range(len(points.seen)))
 
 
-@pytest.mark.parametrize("scene", ["create", "scale", "delete"])
+@pytest.mark.parametrize("scene", ["create", "scale", "delete", "create all", "scale all", "delete all"])
 def test_a_compensator_that_dies_is_resumed_by_the_next(scene: str) -> None:
     pairs = list(both(scene))
     assert len(pairs) > 100
