@@ -1,10 +1,12 @@
 """Whether something may be deleted: by what its marks say, read right before, and by what still uses it. Pure."""
 
 from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
 from journal.events import PlanAction, ResourceKind
 from projections.fold import History, Resource
+from projections.verdicts import Verdict
 from rollback.cloud import Found
 from rollback.marks import Agreement, Marks, agreement, agreement_of_other
 from rollback.plan import Plan
@@ -35,23 +37,40 @@ def objection(history: History, journal: UUID, found: Found, *, word_stands: boo
     return f"{agreed.value}, so it is not certain that it belongs to this cluster; {advice}"
 
 
+HELD_BY_USERS: Final = frozenset({ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP})
+"""The kinds that their services refuse to delete as long as a server uses them."""
+
+
+SOFT_DELETED: Final = "SOFT_DELETED"
+
+
 def still_used(history: History, now: Plan) -> dict[str, str]:
-    """Return what is to be deleted but has to wait for a server that uses it, or may: by id, why."""
-    servers = [verdict for verdict in now.having(PlanAction.DELETE, PlanAction.FIND) if verdict.is_server]
-    there, doubts = {verdict.id for verdict in servers}, {verdict.step: verdict for verdict in servers}
+    """Return what is to be deleted but not before a server that uses it, or may, is gone: by id, why.
+
+    A server that is soft-deleted is gone for us, yet it lets go of nothing until the cloud reclaims it.
+    """
+    servers = [verdict for verdict in now.verdicts if verdict.is_server]
+    gone = {verdict.id for verdict in servers if verdict.action is PlanAction.NONE and not _lingers(history, verdict)}
+    going = {verdict.id or verdict.step: verdict for verdict in servers if verdict.action in (PlanAction.DELETE, PlanAction.FIND)}
+    by_create = {verdict.step: verdict for verdict in going.values()}
     waits = {}
     for verdict in now.having(PlanAction.DELETE):
         if verdict.is_server or verdict.id is None:
             continue
         resource = history.resources[verdict.id]
         attached = () if resource.last_seen is None else resource.last_seen.attached_to
-        user = next((id_ for id_ in attached if id_ in there), None)
-        made_with = next((doubts[step.id] for step in resource.used_by if step.id in doubts), None)
+        holds = verdict.kind in HELD_BY_USERS
+        user = next((id_ for id_ in attached if id_ in going or (holds and id_ not in gone)), None)
+        made_with = next((by_create[step.id] for step in resource.used_by if step.id in by_create), None)
         if user is not None:
             waits[verdict.id] = f"server {user}, which uses it, is still there"
         elif made_with is not None:
             waits[verdict.id] = f"server {made_with.id or made_with.name}, which was made with it, may still be there"
     return waits
+
+
+def _lingers(history: History, server: Verdict) -> bool:
+    return server.id is not None and history.resources[server.id].status == SOFT_DELETED
 
 
 def lost_history(history: History, journal: UUID, found: Mapping[str, Found]) -> str | None:

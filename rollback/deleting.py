@@ -159,6 +159,7 @@ class Deleting:
                 answer = _Answer(Completion(sent.step, StepOutcome.FAILED, reason=f"{IN_USE}, and somebody appended meanwhile"))
             elif self._journal.clock.now() >= sent.deadline:
                 answer = _Answer(Completion(sent.step, StepOutcome.FAILED, reason=IN_USE))
+                self.given_up[id_] = IN_USE
             else:
                 answer = self._ask(id_, sent.step)
             sent.in_use = answer.in_use

@@ -17,12 +17,13 @@ import attrs
 from journal.events import ResourceKind
 from journal.steps import Absent, Refused, Step
 from rollback.cloud import DeleteAnswer, Everything, Found, refuse_late
+from rollback.deletable import HELD_BY_USERS
 from rollback.errors import CloudError, CloudRefused
 from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
 
 CLOUD = "RegionOne/5f0c4d"
-IN_USE_WHILE_ATTACHED = frozenset({ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP})
-"""The kinds that their services refuse to delete as long as a server uses them."""
+SOMEBODY_ELSES = "somebody-elses"
+"""A server of another project, which nobody here sees."""
 
 
 class SimulatedClock:
@@ -147,6 +148,8 @@ class SimulatedCloud:
         self.servers: dict[str, SimulatedServer] = {}
         self.others: dict[str, SimulatedOther] = {}
         self.kinds = frozenset(ResourceKind) - {ResourceKind.SERVER}
+        self.torn: list[str] = []
+        """What was deleted although a server used it that is there: the cloud lets one do that with some kinds."""
         self.calls: list[tuple[str, str]] = []
         self.fails: dict[str, list[Exception | None]] = {}
         self.hidden: set[str] = set()
@@ -310,12 +313,14 @@ class SimulatedCloud:
         other = self.others.get(id_)
         if other is None:
             return DeleteAnswer.ABSENT
-        if other.attached_to and other.kind in IN_USE_WHILE_ATTACHED:
+        used = any(id_ in self.servers or id_ == SOMEBODY_ELSES for id_ in other.attached_to)
+        if used and other.kind in HELD_BY_USERS:
             return DeleteAnswer.IN_USE
         if other.kind is ResourceKind.VOLUME and self.delete_seconds:
             other.status = "DELETING"
             self.clock.later(self.delete_seconds, lambda: self._drop(id_))
         else:
+            self.torn += [id_] if used else []
             self._drop(id_)
         return DeleteAnswer.ACCEPTED
 

@@ -4,16 +4,16 @@ The golden histories are the journals; their clouds are drawn at random, often i
 """
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from uuid import uuid4
 
 import pytest
 from histories import history, named
-from simulated import SimulatedClock, SimulatedCloud, SimulatedServer
+from simulated import SOMEBODY_ELSES, SimulatedClock, SimulatedCloud, SimulatedOther, SimulatedServer
 
 from journal.codec import FIRST_HASH
-from journal.events import DeleteServer, PlanAction, Stage
+from journal.events import Delete, PlanAction, ResourceKind, Stage, deleted_by
 from journal.files import read_file
 from journal.journal import Journal
 from journal.memory import MemoryStore
@@ -64,18 +64,38 @@ class World:
             fact = presence(self.before, where, server)
             if (fact is None or fact.there) != (self.random.random() < 0.1):
                 made_by = server.mark if server.named_by is None else server.named_by.id
-                self.add(server.id, Marks(self.journal.id, self.stream, None if server.adopted is not None else made_by))
+                marks = Marks(self.journal.id, self.stream, None if server.adopted is not None else made_by)
+                self.add(server.kind, server.id, marks)
 
     def add_unknown(self) -> None:
         """Add servers with the marks of the journal's creates, and now and then of a step that it does not have."""
-        for step in self.before.creates:
+        for id_, step in self.before.creates.items():
             for _ in range(self.random.choice([0, 0, 0, 1, 2])):
-                self.add(str(uuid4()), Marks(self.journal.id, self.stream, step))
+                self.add(step.creates or ResourceKind.SERVER, str(uuid4()), Marks(self.journal.id, self.stream, id_))
         if self.random.random() < 0.05:
-            self.add(str(uuid4()), Marks(self.journal.id, self.stream, uuid4()))
+            had = {ResourceKind.SERVER, *(resource.kind for resource in self.before.resources.values())}
+            self.add(self.random.choice(sorted(had)), str(uuid4()), Marks(self.journal.id, self.stream, uuid4()))
 
-    def add(self, server_id: str, marks: Marks) -> None:
+    def add(self, kind: ResourceKind, id_: str, marks: Marks) -> None:
         made_at = self.clock.now() - timedelta(seconds=self.random.choice([-10, 0, 30, 100, 300, 4000, 10000]))
+        if kind is ResourceKind.SERVER:
+            self.add_server(id_, marks, made_at)
+        else:
+            self.add_other(kind, id_, marks, made_at)
+
+    def add_other(self, kind: ResourceKind, id_: str, marks: Marks, made_at: datetime) -> None:
+        other = SimulatedOther(kind, id_, "n", marks.text, dict(marks.metadata), made_at)
+        if self.random.random() < 0.5:
+            known = [each.id for each in self.before.resources.values() if each.kind is ResourceKind.SERVER]
+            other.attached_to = [self.random.choice([*known, SOMEBODY_ELSES])]
+        match self.random.randrange(16):
+            case 0:
+                other.text, other.metadata = "", {}
+            case 1:
+                other.text, other.metadata[CLUSTER_KEY] = other.text.removesuffix(self.stream) + "another", "another"
+        self.cloud.others[id_] = other
+
+    def add_server(self, server_id: str, marks: Marks, made_at: datetime) -> None:
         server = SimulatedServer(server_id, "n", marks.tags, marks.metadata, made_at, self.random.choice(STATUSES))
         match self.random.randrange(24):
             case 0:
@@ -113,10 +133,12 @@ class World:
         return report
 
     def ours(self) -> set[str]:
-        """The servers that carry this cluster's marks and are there."""
+        """All that carries this cluster's marks and is there."""
         mark = (str(self.journal.id), self.stream)
-        there = (server for server in self.cloud.servers.values() if server.status != "SOFT_DELETED")
-        return {server.id for server in there if (server.metadata.get(JOURNAL_KEY), server.metadata.get(CLUSTER_KEY)) == mark}
+        servers = (server for server in self.cloud.servers.values() if server.status != "SOFT_DELETED")
+        marked = {s.id for s in servers if (s.metadata.get(JOURNAL_KEY), s.metadata.get(CLUSTER_KEY)) == mark}
+        found = {other.id: other.shown().marks for other in self.cloud.others.values()}
+        return marked | {id_ for id_, marks in found.items() if marks and (marks.journal, marks.cluster) == mark}
 
 
 @pytest.mark.parametrize("name", named("plans"))
@@ -142,9 +164,10 @@ def test_rollbacks_come_to_rest_with_every_server_accounted_for(name: str) -> No
 def check(world: World, report: Report, cloud: str) -> None:
     history = world.history
     final = plan(history)
-    journaled = [step.intent.server_id for step in history.steps.values() if is_rollback_delete(world, step.intent)]
-    deleted = [server_id for method, server_id in world.cloud.writes if method == "delete"]
-    assert deleted == journaled, f"{cloud}: nothing is deleted but what the journal says"
+    journaled = [deleted_by(step.intent) for step in history.steps.values() if is_rollback_delete(world, step.intent)]
+    asked = [id_ for method, id_ in world.cloud.writes if method == "delete"]
+    assert asked == journaled, f"{cloud}: nothing is deleted but what the journal says"
+    assert not world.cloud.torn, f"{cloud}: nothing is deleted that a server which is there still uses"
     if history.hold is not None:
         assert not report.complete
         return
@@ -155,10 +178,10 @@ def check(world: World, report: Report, cloud: str) -> None:
     else:
         left = [verdict.id for verdict in final.having(PlanAction.DELETE)]
         assert left, f"{cloud}: incomplete, but nothing is left"
-        assert all(server_id in "; ".join(report.problems) for server_id in left if server_id is not None)
+        assert all(id_ in "; ".join(report.problems) for id_ in left if id_ is not None)
 
 
 def is_rollback_delete(world: World, intent: object) -> bool:
     """Whether a step is a delete that this test's rollbacks began."""
-    began = isinstance(intent, DeleteServer) and intent.stage is Stage.ROLLBACK
+    began = isinstance(intent, Delete) and intent.stage is Stage.ROLLBACK
     return began and intent.step not in world.before.steps
