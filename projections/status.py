@@ -1,8 +1,9 @@
 """What the cluster becomes once the plan is carried out and every doubt resolved."""
 
 from journal.events import ClusterStatus, OperationKind, PlanAction, VerdictName
+from projections.cases import Reading
 from projections.fold import History
-from projections.verdicts import WORKING, Reading, Verdict, verdicts
+from projections.verdicts import WORKING, Verdict, verdicts
 
 
 def cluster_status(history: History, found: tuple[Verdict, ...]) -> ClusterStatus:

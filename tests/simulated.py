@@ -149,7 +149,7 @@ class SimulatedCloud:
         self.others: dict[str, SimulatedOther] = {}
         self.kinds = frozenset(ResourceKind) - {ResourceKind.SERVER}
         self.torn: list[str] = []
-        """What was deleted although a server used it that is there: the cloud lets one do that with some kinds."""
+        """What was deleted although a server used it that is there, and not only softly deleted: some kinds can be."""
         self.calls: list[tuple[str, str]] = []
         self.fails: dict[str, list[Exception | None]] = {}
         self.hidden: set[str] = set()
@@ -320,9 +320,13 @@ class SimulatedCloud:
             other.status = "DELETING"
             self.clock.later(self.delete_seconds, lambda: self._drop(id_))
         else:
-            self.torn += [id_] if used else []
+            self.torn += [id_ for user in other.attached_to if user == SOMEBODY_ELSES or self._stands(user)]
             self._drop(id_)
         return DeleteAnswer.ACCEPTED
+
+    def _stands(self, server_id: str) -> bool:
+        server = self.servers.get(server_id)
+        return server is not None and server.status != "SOFT_DELETED"
 
     def _drop(self, id_: str) -> None:
         self.others.pop(id_, None)

@@ -1,0 +1,184 @@
+"""What the verdict table asks: a history as read to its end, and one resource of it, with what the other modules make of it."""
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+
+from journal.events import Decommission, OperationKind, ResourceKind, Stage, StepOutcome
+from projections.coverage import covering_steps, using_steps
+from projections.fold import History, Operation, Resource, SpokenWord, Step
+from projections.left_over import Cause, left_over
+from projections.origin import Kind, Origin, Origins, origins
+from projections.presence import Presence, absent_creates, presence
+from projections.standing import standing_word
+
+
+class Reading:
+    """A history as read to its end: what its definitions amount to. All of it is computed once."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.origins: Origins = origins(history)
+        self.absent = absent_creates(history, self.origins)
+
+    @property
+    def unfinished(self) -> Operation | None:
+        """The unfinished operation, F."""
+        return self.history.unfinished
+
+    @cached_property
+    def scale_stage(self) -> Stage | None:
+        """The furthest stage of the unfinished operation, if that is a scale."""
+        f = self.unfinished
+        return f.furthest_stage if f is not None and f.kind is OperationKind.SCALE else None
+
+    @cached_property
+    def victims(self) -> Mapping[str, None]:
+        """The victims of the unfinished operation."""
+        return {} if self.unfinished is None else self.unfinished.victims
+
+    @cached_property
+    def decommission_complete(self) -> bool:
+        """Whether every victim of the unfinished operation, gone or not, is decommissioned."""
+        return all(self.decommission_of(victim) is not None for victim in self.victims)
+
+    def decommission_of(self, victim: str) -> Step | None:
+        """Return the decommission that makes this victim decommissioned, or None if it is not."""
+        resource = self.history.resources[victim]
+        steps = [step for step in self.covering(resource) if step.operation is self.unfinished]
+        last = max((s for s in steps if isinstance(s.intent, Decommission)), key=lambda s: s.begun, default=None)
+        if last is None or not last.ended_as(StepOutcome.SUCCEEDED):
+            return None
+        used_since = any(step.operation is self.unfinished and step.begun > last.begun for step in self.using(resource))
+        return None if used_since else last
+
+    def covering(self, resource: Resource) -> Iterator[Step]:
+        """Yield the steps that cover a resource."""
+        return covering_steps(self.history, self.origins, resource)
+
+    def using(self, resource: Resource) -> Iterator[Step]:
+        """Yield the steps after which a resource may hold data."""
+        return using_steps(self.history, self.origins, resource)
+
+    def cases(self) -> Iterator["Case"]:
+        """Yield all that there is something to say of: each known resource, then each create that nothing is known of."""
+        for resource in self.history.resources.values():
+            yield Case(self, resource, None)
+        for create in self.history.creates.values():
+            if create.id not in self.origins.originals:
+                yield Case(self, None, create)
+
+
+class Case:
+    """One resource before the table: a known one, or a `lost` create whose original is not known."""
+
+    def __init__(self, reading: Reading, resource: Resource | None, lost: Step | None) -> None:
+        self.reading = reading
+        self.history = reading.history
+        self._resource = resource
+        self.lost = lost
+
+    @property
+    def resource(self) -> Resource:
+        """The resource. Only rows that `lost` creates never reach may ask."""
+        assert self._resource is not None, "a create that nothing is known of is decided by rows 2 and 3"
+        return self._resource
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Where it comes from."""
+        return self.reading.origins.of[self.resource.id]
+
+    @property
+    def create(self) -> Step | None:
+        """The create step that made it, or that is lost."""
+        return self.lost or self.origin.created_by
+
+    @property
+    def kind(self) -> ResourceKind:
+        """What it is."""
+        return self.resource.kind if self.lost is None else self.lost.creates or ResourceKind.SERVER
+
+    @cached_property
+    def presence(self) -> Presence | None:
+        """The latest fact about whether it is there."""
+        if self.lost is not None:
+            return self.reading.absent.get(self.lost.id)
+        return presence(self.history, self.reading.origins, self.resource)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is not there."""
+        return self.presence is not None and not self.presence.there
+
+    @cached_property
+    def word(self) -> SpokenWord | None:
+        """The operator's word that stands."""
+        return standing_word(self.history, self.reading.origins, self.resource)
+
+    @cached_property
+    def uses(self) -> tuple[int, ...]:
+        """The intents, of any operation, after which it may hold data."""
+        return tuple(sorted({step.begun for step in self.reading.using(self.resource)}))
+
+    @property
+    def created_in_unfinished(self) -> bool:
+        """Whether a create of the unfinished operation, or of what it took over, made it."""
+        return self.create is not None and self.create.operation in self.history.in_unfinished
+
+    @property
+    def unasked(self) -> bool:
+        """Whether it is a repeated POST, or landed late: nobody was told of it."""
+        create = self.origin.created_by
+        if create is None:
+            return False
+        return self.origin.kind is Kind.REPEATED or (create.named is None and create.operation.finished is not None)
+
+    @property
+    def deleted_in_ended(self) -> bool:
+        """Whether a delete of it was done in an operation that ended."""
+        return any(step.is_done_delete and step.operation.finished for step in self.resource.deletes)
+
+    @property
+    def is_victim(self) -> bool:
+        """Whether it is a victim of the unfinished operation."""
+        return self.resource.id in self.reading.victims
+
+    @cached_property
+    def decommission(self) -> Step | None:
+        """The decommission that makes it decommissioned."""
+        return self.reading.decommission_of(self.resource.id)
+
+    @cached_property
+    def delete_begun(self) -> Step | None:
+        """The conductor's own delete of it in the unfinished operation, begun after it was decommissioned."""
+        done = self.decommission
+        if done is None:
+            return None
+        f = self.reading.unfinished
+        mine = (s for s in self.resource.deletes if s.operation is f and s.intent.stage is not Stage.ROLLBACK)
+        return next((step for step in mine if step.begun > done.begun), None)
+
+    @cached_property
+    def left_over(self) -> Cause | None:
+        """Why a person has to decide, if so."""
+        return left_over(self.history, self.reading.origins, self.resource, unasked=self.unasked)
+
+    @property
+    def basis(self) -> tuple[int, ...]:
+        """The versions that tell what it is: its operation, create, completion, adoption or first sighting."""
+        resource, create = self._resource, self.create
+        versions = [] if create is None or resource is None else [create.operation.started]
+        versions += [] if create is None else [create.begun]
+        versions += [] if create is None or create.completed is None else [create.completed]
+        if resource is not None:
+            versions += [resource.known]
+        return tuple(versions)
+
+    def remaining_user(self, going: Collection[str]) -> tuple[str, int] | None:
+        """Return a server that stays and used it when it was last seen, or was made with it since; with what says so."""
+        last = self.resource.last_seen
+        users = [] if last is None else [(id_, last.listing.version) for id_ in last.attached_to]
+        for create in self.resource.used_by:
+            if last is None or create.completed is None or create.completed > last.listing.as_of:
+                users += [(server.id, create.begun) for server in self.reading.origins.made.get(create.id, ())]
+        return next((user for user in users if user[0] not in going), None)
