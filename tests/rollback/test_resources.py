@@ -1,0 +1,519 @@
+"""What servers bring along, compensated on the simulated cloud: in which order, what waits, what is kept, what is found."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import attrs
+import pytest
+from simulated import SOMEBODY_ELSES, SimulatedClock, SimulatedCloud, SimulatedOther, SimulatedThreads
+
+from journal.events import DeleteResource, OperationKind, OperatorResolved, ResourceKind, StepOutcome, VerdictName, Word
+from journal.journal import Journal
+from journal.memory import MemoryStore
+from journal.recorder import Operation
+from journal.steps import Refused, Step
+from projections.fold import History, fold
+from rollback.choice import Choice, Most
+from rollback.cloud import DeleteAnswer
+from rollback.compensator import Report, preview, rollback_cluster
+from rollback.errors import CloudError, CloudRefused
+from rollback.handler import Handler
+from rollback.marks import LONGEST_TEXT, Agreement, FoundMarks, Marks, agreement_of_other
+from rollback.orphans import delete_orphans, sweep
+from rollback.records import NoRecord
+
+PORT, VOLUME, GROUP = ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP
+OTHERS = [kind for kind in ResourceKind if kind is not ResourceKind.SERVER]
+
+
+@attrs.define
+class World:
+    clock: SimulatedClock = attrs.field(factory=SimulatedClock)
+    cloud: SimulatedCloud = attrs.field(init=False)
+    journal: Journal = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.cloud = SimulatedCloud(self.clock)
+        self.journal = Journal(MemoryStore(self.clock.now), conductor="a", clock=self.clock, threads=SimulatedThreads())
+
+    @property
+    def handler(self) -> Handler:
+        return Handler(self.journal, self.cloud, NoRecord)
+
+    @property
+    def history(self) -> History:
+        return fold(self.journal.store.read("c-1"))
+
+    def begin(self, kind: OperationKind = OperationKind.CREATE, **more: Any) -> Operation:
+        return self.journal.begin("c-1", kind, self.cloud.name, **more)
+
+    def make(self, op: Operation, kind: ResourceKind, name: str = "") -> str:
+        step = op.create_resource(kind, name or str(kind)).run(lambda step: step.created(self.cloud.create_resource(step)))
+        return str(step.resource_id)
+
+    def server(self, op: Operation, *uses: str) -> str:
+        planned = op.create_server("worker", "w", uses)
+        return str(planned.run(lambda step: step.created(self.cloud.create_server(step, uses=uses))).server_id)
+
+    def dead_create(self, *kinds: ResourceKind) -> list[str]:
+        """A create of a server with these, whose conductor died; the server's id comes last."""
+        op = self.begin()
+        ids = [self.make(op, kind) for kind in kinds]
+        ids.append(self.server(op, *ids))
+        self.clock.sleep(300)
+        return ids
+
+    def active(self, *kinds: ResourceKind) -> list[str]:
+        """A cluster in service, of one server with these; the server's id comes last."""
+        op = self.begin()
+        ids = [self.make(op, kind) for kind in kinds]
+        ids.append(self.server(op, *ids))
+        with op.start(ids[-1:]):
+            pass
+        op.succeed()
+        op.release()
+        self.clock.sleep(300)
+        return ids
+
+    def rollback(self, **choice: Any) -> Report:
+        return rollback_cluster(self.journal, self.cloud, "c-1", choice=Choice(**choice, by="ops") if choice else Choice())
+
+    @property
+    def deleted(self) -> list[str]:
+        return [id_ for call, id_ in self.cloud.writes if call == "delete"]
+
+    @property
+    def verdicts(self) -> dict[str | None, VerdictName]:
+        planned = preview(self.journal, self.cloud, "c-1", wait=True).verdicts
+        return {verdict.id: verdict.verdict for verdict in planned}
+
+    def marks_of(self, step: Step) -> Marks:
+        return Marks(self.journal.id, "c-1", step.id)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# In order
+
+
+def test_all_that_a_failed_create_made_is_deleted_the_server_first_and_groups_last(world: World) -> None:
+    world.dead_create(*reversed(OTHERS))
+    report = world.rollback()
+    assert report.complete
+    assert (world.cloud.servers, world.cloud.others) == ({}, {})
+    kinds = [world.history.resources[id_].kind for id_ in world.deleted]
+    assert kinds == list(ResourceKind)
+
+
+def test_what_a_server_uses_is_not_asked_for_before_the_server_is_gone(world: World) -> None:
+    server = world.dead_create(PORT, VOLUME, GROUP)[-1]
+    world.cloud.delete_seconds = 20
+    asked: list[bool] = []
+    delete = world.cloud.delete
+
+    def watched(id_: str, *kind: Any) -> DeleteAnswer:
+        asked.append(id_ == server or server not in world.cloud.servers)
+        return delete(id_, *kind)
+
+    world.cloud.delete = watched  # type: ignore[method-assign] # it is watched
+    assert world.rollback().complete
+    assert asked == [True] * 4
+
+
+def test_what_cannot_be_deleted_with_its_server_waits_for_the_next_attempt(world: World) -> None:
+    port, server = world.dead_create(PORT)
+    world.cloud.fails["delete"] = [CloudRefused("HTTP 409: locked")] * 3
+    report = world.rollback()
+    assert report.problems == (
+        f"server {server}: not deleted in 3 attempts",
+        f"port {port}: server {server}, which uses it, is still there",
+    )
+    assert world.deleted == [server] * 3
+    assert world.rollback().complete
+    assert world.deleted[3:] == [server, port]
+
+
+def test_a_resource_waits_for_a_server_in_doubt_that_was_made_with_it(world: World) -> None:
+    op = world.begin()
+    port = world.make(op, PORT)
+    op.create_server("worker", "w0", [port]).__enter__()
+    world.clock.sleep(300)
+    elsewhere = Step(uuid4(), "c-9", uuid4(), world.clock.now() + timedelta(seconds=9), "w")
+    down = world.cloud.servers[world.cloud.land(elsewhere)]
+    down.cell_is_down = True
+    report = world.rollback()
+    assert report.problems[0] == f"port {port}: server w0, which was made with it, may still be there"
+    assert world.deleted == []
+    down.cell_is_down = False
+    assert world.rollback().complete
+    assert world.deleted == [port]
+
+
+# In use
+
+
+def test_what_is_in_use_a_moment_longer_is_asked_for_again(world: World) -> None:
+    (port, _) = world.dead_create(PORT)
+    answers = [DeleteAnswer.ACCEPTED, DeleteAnswer.IN_USE, DeleteAnswer.IN_USE]
+    delete = world.cloud.delete
+
+    def slow(id_: str, *kind: Any) -> DeleteAnswer:
+        answer = answers.pop(0) if answers else DeleteAnswer.ACCEPTED
+        return delete(id_, *kind) if answer is DeleteAnswer.ACCEPTED else answer
+
+    world.cloud.delete = slow  # type: ignore[method-assign] # it answers later
+    assert world.rollback().complete
+    (step,) = world.history.resources[port].deletes
+    assert step.ended_as(StepOutcome.SUCCEEDED), "it is one delete, asked for three times"
+
+
+def test_what_stays_in_use_is_not_asked_for_after_the_deadline_of_its_step(world: World) -> None:
+    (port,) = [world.make(world.begin(), PORT)]
+    world.clock.sleep(300)
+    world.cloud.delete = lambda *_: DeleteAnswer.IN_USE  # type: ignore[method-assign] # it is in use for good
+    before = world.clock.now()
+    report = world.rollback()
+    assert report.problems == (f"port {port}: it is still in use",)
+    assert world.clock.now() - before < timedelta(seconds=world.journal.settings.api_timeout_seconds + 40)
+    (step,) = world.history.resources[port].deletes
+    assert step.ended_as(StepOutcome.FAILED)
+
+
+def test_a_hold_stops_asking_again(world: World) -> None:
+    (port,) = [world.make(world.begin(), PORT)]
+    world.clock.sleep(300)
+    asked: list[str] = []
+
+    def in_use(id_: str, *_: Any) -> DeleteAnswer:
+        asked.append(id_)
+        if len(asked) == 2:
+            world.journal.hold("c-1", by="ops", reason="wait")
+        return DeleteAnswer.IN_USE
+
+    world.cloud.delete = in_use  # type: ignore[method-assign] # it is in use
+    report = world.rollback()
+    assert asked == [port, port]
+    assert "a hold stands" in report.problems[0]
+
+
+def test_a_volume_is_waited_for_and_one_that_goes_to_an_error_is_reported(world: World) -> None:
+    (volume,) = [world.make(world.begin(), VOLUME)]
+    world.clock.sleep(300)
+    world.cloud.delete_seconds = 1000
+    world.clock.later(40, lambda: setattr(world.cloud.others[volume], "status", "ERROR_DELETING"))
+    report = world.rollback()
+    assert report.deleted == ()
+    step = next(iter(world.history.resources[volume].deletes))
+    assert step.completion is not None
+    assert step.completion.reason == "the volume went to ERROR_DELETING: only the cloud's operator gets rid of it"
+
+
+def test_many_are_waited_for_by_listing(world: World) -> None:
+    op = world.begin()
+    for number in range(40):
+        world.make(op, VOLUME, f"v{number}")
+    world.clock.sleep(300)
+    world.cloud.calls.clear()
+    world.cloud.delete_seconds = 10
+    assert world.rollback().complete
+    calls = [call for call, _ in world.cloud.calls]
+    assert calls.count("delete") == 40
+    assert calls.count("get") <= 40, "each is asked for once, when it is not listed any more"
+    assert calls.count("list_kind") <= 3 + 12
+
+
+# Kept
+
+
+def test_what_a_server_that_is_kept_uses_is_kept_with_it(world: World) -> None:
+    port, volume, server = world.dead_create(PORT, VOLUME)
+    report = world.rollback(keep=[server])
+    assert {verdict.id: verdict.because for verdict in report.kept} == {
+        server: "ops said so",
+        port: f"server {server} stays, and uses it",
+        volume: f"server {server} stays, and uses it",
+    }
+    assert world.deleted == []
+
+
+def test_a_volume_can_be_kept_on_a_persons_word_though_its_server_goes(world: World) -> None:
+    volume, server = world.dead_create(VOLUME)
+    report = world.rollback(keep=[volume])
+    assert (world.deleted, [verdict.id for verdict in report.kept]) == ([server], [volume])
+    words = [event.data for event in world.journal.store.read("c-1") if isinstance(event.data, OperatorResolved)]
+    assert [(word.resource_id, word.server_id, word.verdict) for word in words] == [(volume, None, Word.UNSAFE)]
+
+
+def test_more_than_the_operation_created_is_refused_whatever_it_is(world: World) -> None:
+    world.dead_create(PORT, VOLUME)
+    report = world.rollback(most=Most(2))
+    assert "3 resources are to be deleted, more than the 2 that --max-deletions 2 allows" in report.problems[0]
+    assert world.deleted == []
+
+
+def test_somebody_elses_server_keeps_what_it_uses(world: World) -> None:
+    volume, server = world.active(VOLUME)
+    world.cloud.others[volume].attached_to.append(SOMEBODY_ELSES)
+    world.journal.request_deletion("c-1", by="user")
+    report = world.rollback()
+    assert world.deleted == [server]
+    assert (report.cluster_status, [verdict.id for verdict in report.kept]) == ("Error", [volume])
+
+
+def test_what_has_lost_its_mark_is_kept_and_reported_until_somebody_says_what_it_is(world: World) -> None:
+    (port, server) = world.dead_create(PORT)
+    world.cloud.others[port].text = "my port"
+    report = world.rollback()
+    assert [problem.partition(",")[0] for problem in report.problems] == [f"port {port}: its marks are gone"]
+    assert report.problems[0].endswith("say of this port what it is, or mark it again")
+    stream = world.journal.stream("c-1")
+    stream.append_next(OperatorResolved(Word.NEW, "ops", "it is ours", resource_id=port))
+    assert world.rollback().complete
+    assert world.deleted == [server, port]
+
+
+def test_a_mark_that_contradicts_is_never_touched(world: World) -> None:
+    (port, _) = world.dead_create(PORT)
+    stream = world.journal.stream("c-1")
+    stream.append_next(OperatorResolved(Word.NEW, "ops", "it is ours", resource_id=port))
+    world.cloud.others[port].text = Marks(uuid4(), "c-1", uuid4()).text
+    report = world.rollback()
+    assert "its marks contradict the journal" in report.problems[0]
+    assert port in world.cloud.others
+
+
+def test_a_word_cannot_tear_a_port_from_a_server_that_stays(world: World) -> None:
+    port, server = world.active(PORT)
+    world.journal.stream("c-1").append_next(OperatorResolved(Word.UNNEEDED, "ops", "free it", resource_id=port))
+    report = world.rollback()
+    assert report.problems == (f"port {port}: server {server}, which uses it, is still there",)
+    assert world.deleted == []
+    version = world.history.version
+    assert not world.rollback().changed
+    assert world.history.version == version
+
+
+# Found
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_one_whose_answer_was_lost_is_found_by_its_mark(world: World, kind: ResourceKind) -> None:
+    op = world.begin()
+    with pytest.raises(CloudError), op.create_resource(kind, "lost") as step:
+        world.cloud.create_resource(step)
+        raise CloudError("the answer was lost")
+    world.clock.sleep(300)
+    assert world.rollback().complete
+    assert world.cloud.others == {}
+    (create,) = world.history.creates.values()
+    assert create.completion is not None
+    assert create.completion.reason == "found by its mark"
+    assert create.completion.resource_id == world.deleted[0]
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_one_that_was_never_made_is_proved_absent(world: World, kind: ResourceKind) -> None:
+    world.begin().create_resource(kind, "lost").__enter__()
+    world.clock.sleep(300)
+    assert world.rollback().complete
+    (create,) = world.history.creates.values()
+    assert create.ended_as(StepOutcome.ABSENT)
+
+
+def test_a_kind_that_the_cloud_cannot_list_stays_in_doubt(world: World) -> None:
+    world.begin().create_resource(VOLUME, "lost").__enter__()
+    world.clock.sleep(300)
+    world.cloud.kinds -= {VOLUME}
+    report = world.rollback()
+    assert "is still in doubt: the cloud could not be seen whole" in report.problems[0]
+
+
+def test_a_repeated_request_is_deleted_and_a_copy_is_kept(world: World) -> None:
+    op = world.begin()
+    with op.create_resource(VOLUME, "twice") as step:
+        step.created(world.cloud.create_resource(step))
+        second = world.cloud.land_other(step)
+        copy = world.cloud.land_other(step)
+    world.cloud.others[copy].created_at += timedelta(days=1)
+    world.clock.sleep(300)
+    report = world.rollback()
+    assert report.complete
+    assert set(world.cloud.others) == {copy}
+    assert second in world.deleted
+    assert world.verdicts[copy] is VerdictName.FOREIGN
+
+
+def test_a_cluster_without_such_things_asks_no_service_for_them(world: World) -> None:
+    op = world.begin()
+    world.server(op)
+    world.clock.sleep(300)
+    assert world.rollback().complete
+    assert "list_kind" not in [call for call, _ in world.cloud.calls]
+
+
+def test_a_cloud_that_cannot_be_listed_decides_nothing(world: World) -> None:
+    world.dead_create(PORT)
+    world.cloud.fails["list_kind"] = [CloudError("HTTP 503")]
+    with pytest.raises(CloudError):
+        world.rollback()
+    assert world.deleted == []
+    assert world.rollback().complete
+
+
+def test_one_that_landed_late_is_swept(world: World) -> None:
+    steps: list[Step] = []
+    with world.handler.operation("c-1", OperationKind.CREATE) as op, op.create_resource(PORT, "late") as step:
+        steps.append(step)
+        raise Refused("HTTP 500")
+    late = world.cloud.land_other(steps[0])
+    world.cloud.others["foreign"] = SimulatedOther(PORT, "foreign", "n", "a port of mine", {}, world.clock.now())
+    found = sweep(world.handler)
+    assert [(orphan.kind, orphan.id, orphan.is_deletable) for orphan in found.orphans] == [(PORT, late, True)]
+    (swept,) = delete_orphans(world.handler, found)
+    assert swept.report is not None
+    assert swept.report.deleted == (late,)
+    assert set(world.cloud.others) == {"foreign"}
+    assert sweep(world.handler).orphans == ()
+
+
+def test_a_sweep_says_what_it_could_not_list(world: World) -> None:
+    world.active(PORT)
+    world.cloud.fails["list_kind"] = [CloudError("HTTP 503")]
+    found = sweep(world.handler)
+    assert (found.orphans, len(found.unlisted)) == ((), 1)
+
+
+def test_one_of_a_cluster_that_the_journal_does_not_know_is_reported(world: World) -> None:
+    step = Step(world.journal.id, "c-9", uuid4(), world.clock.now() + timedelta(seconds=60), "p", kind=PORT)
+    lost = world.cloud.land_other(step)
+    (orphan,) = sweep(world.handler).orphans
+    assert (orphan.id, orphan.cluster, orphan.is_deletable) == (lost, "c-9", False)
+
+
+def test_one_with_a_step_that_the_journal_does_not_have_places_a_hold(world: World) -> None:
+    world.dead_create(PORT)
+    world.cloud.land_other(Step(world.journal.id, "c-1", uuid4(), world.clock.now() + timedelta(seconds=60), "p", kind=PORT))
+    report = world.rollback()
+    assert "the journal has lost history: port" in report.problems[0]
+    assert world.deleted == []
+
+
+# A conductor's
+
+
+def test_a_scale_that_removes_a_server_with_its_volume_is_finished_after_a_crash(world: World) -> None:
+    volume, port, server = world.active(VOLUME, PORT)
+    op = world.begin(OperationKind.SCALE, victims=[server, volume, port])
+    with op.decommission([server]):
+        pass
+    with op.delete_server(server):
+        world.cloud.delete_server(server)
+    op.delete_resource(PORT, port).__enter__()
+    op.release()
+    world.clock.sleep(300)
+    report = world.rollback()
+    assert (report.complete, report.cluster_status) == (True, "Active")
+    assert world.cloud.others == {}
+    assert set(report.deleted) == {volume, port}
+
+
+def test_a_volume_is_not_deleted_before_its_data_moved(world: World) -> None:
+    volume, server = world.active(VOLUME)
+    op = world.begin(OperationKind.SCALE, victims=[server, volume])
+    with pytest.raises(RuntimeError), op.decommission([server]):
+        raise RuntimeError
+    op.release()
+    world.clock.sleep(300)
+    report = world.rollback()
+    assert (world.deleted, report.cluster_status) == ([], "Error")
+    assert {verdict.id for verdict in report.kept} == {volume, server}
+
+
+def test_a_resumed_operation_makes_nothing_twice(world: World) -> None:
+    made: list[str] = []
+
+    def body(op: Operation) -> None:
+        op.create_resource(VOLUME, "v", key="v").run(lambda step: made.append(create(step)))
+        op.create_resource(PORT, "p", key="p").run(lambda step: made.append(create(step)))
+
+    def create(step: Step) -> str:
+        step.created(id_ := world.cloud.create_resource(step))
+        return id_
+
+    op = world.begin()
+    op.create_resource(VOLUME, "v", key="v").run(lambda step: made.append(create(step)))
+    lost = op.create_resource(PORT, "p", key="p").__enter__()
+    world.cloud.land_other(lost)
+    op.release()
+    world.clock.sleep(300)
+    with world.handler.resume("c-1") as resumed:
+        body(resumed)
+    assert len(made) == 1
+    assert len(world.cloud.others) == 2
+    (step,) = (step for step in world.history.steps.values() if step.id == lost.id)
+    assert step.ended_as(StepOutcome.SUCCEEDED)
+    assert step.named in world.cloud.others
+
+
+def test_a_conductor_deletes_with_steps(world: World) -> None:
+    port, _ = world.active(PORT)
+    world.cloud.others[port].attached_to.clear()
+    with world.handler.operation("c-1", OperationKind.SCALE) as op, op.delete_resource(PORT, port):
+        world.cloud.delete_resource(PORT, port)
+    assert world.verdicts[port] is VerdictName.GONE
+    (step,) = world.history.resources[port].deletes
+    assert isinstance(step.intent, DeleteResource)
+
+
+@pytest.mark.parametrize("plan", ["create_resource", "delete_resource"])
+def test_a_server_is_no_other_resource(world: World, plan: str) -> None:
+    with pytest.raises(ValueError, match="a server has steps of its own"):
+        getattr(world.begin(), plan)(ResourceKind.SERVER, "w")
+
+
+# The mark as text
+
+
+MARKS = Marks(uuid4(), "c-1", uuid4())
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [MARKS.text, MARKS.name("keys"), MARKS.description(""), MARKS.description("of mine"), MARKS.name("x" * 300)],
+)
+def test_a_mark_in_text_is_read_back(marked: str) -> None:
+    assert len(marked) <= LONGEST_TEXT
+    assert agreement_of_other(FoundMarks.of_text(marked), MARKS) is Agreement.BOTH
+
+
+@pytest.mark.parametrize("cluster", ["a cluster/with.odd characters", "c" * 255, "ö"])
+def test_a_cluster_id_that_does_not_fit_is_left_out(cluster: str) -> None:
+    marks = Marks(uuid4(), cluster, uuid4())
+    found = FoundMarks.of_text(marks.name("keys"))
+    assert (found.cluster, agreement_of_other(found, marks)) == (None, Agreement.BOTH)
+
+
+@pytest.mark.parametrize(
+    ("change", "agreed"),
+    [
+        (lambda text: text.replace(str(MARKS.step), str(uuid4())), Agreement.CONTRADICTION),
+        (lambda text: text.replace(str(MARKS.journal), str(uuid4())), Agreement.CONTRADICTION),
+        (lambda text: text.removesuffix("c-1") + "c-2", Agreement.CONTRADICTION),
+        (lambda text: f"{text} changed", Agreement.NONE),
+        (lambda _: "", Agreement.NONE),
+    ],
+)
+def test_a_mark_in_text_that_was_changed_does_not_agree(change: Callable[[str], str], agreed: Agreement) -> None:
+    assert agreement_of_other(FoundMarks.of_text(change(MARKS.text)), MARKS) is agreed
+
+
+def test_a_description_without_room_for_the_mark_is_refused() -> None:
+    room = LONGEST_TEXT - len(MARKS.text) - 1
+    assert len(MARKS.description("x" * room)) == LONGEST_TEXT
+    with pytest.raises(ValueError, match=f"it can have {room} characters, not {room + 1}"):
+        MARKS.description("x" * (room + 1))
