@@ -59,7 +59,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@touch $@
 
 $(CLOUD_VENV)/ready: local_cloud/requirements.txt local_cloud/constraints.txt
-	@echo "making $(CLOUD_VENV) with keystone, placement and nova (about a minute, once)"
+	@echo "making $(CLOUD_VENV) with keystone, placement, nova, neutron and cinder (about a minute, once)"
 	@$(PYTHON) -m venv $(CLOUD_VENV)
 	@$(CLOUD_VENV)/bin/pip install $(PIP_FLAGS) --constraint local_cloud/constraints.txt --requirement local_cloud/requirements.txt
 	@touch $@

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ PYTHON = ROOT / ".venv-cloud" / "bin" / "python"
 
 
 @contextmanager
-def local_cloud(state: Path, *, progress: Callable[[str], None] = lambda _: None) -> Iterator[dict[str, Any]]:
+def local_cloud(
+    state: Path, *, options: Sequence[str] = (), progress: Callable[[str], None] = lambda _: None
+) -> Iterator[dict[str, Any]]:
     """Run the local cloud for the length of the block, and yield what its `ready.json` says. It dies with this process."""
     if not PYTHON.exists():
         msg = "the local cloud's environment is missing: run `make demo` or `make test`, which make it"
         raise SystemExit(msg)
-    command = [str(PYTHON), "-W", "ignore", "-m", "local_cloud", "run", "--state", str(state), "--with-parent"]
+    command = [str(PYTHON), "-W", "ignore", "-m", "local_cloud", "run", "--state", str(state), "--with-parent", *options]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         yield _await_ready(process, state, progress)

@@ -4,7 +4,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from local_cloud import cloud, keystone, placement
+from local_cloud import cinder, cloud, keystone, neutron, placement
+from local_cloud.settings import Settings
+
+SERVICES = {
+    "keystone": keystone.serve_keystone,
+    "placement": placement.serve_placement,
+    "neutron": neutron.serve_neutron,
+    "cinder": cinder.serve_cinder,
+}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -15,6 +23,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     run = commands.add_parser("run", help="start the cloud and stay until SIGTERM or SIGINT")
     run.add_argument("--state", type=Path, required=True, metavar="DIR", help="databases, logs, clouds.yaml")
     run.add_argument("--hosts", type=int, default=4, help="number of compute hosts (default: %(default)s)")
+    run.add_argument("--full", action="store_true", help="with neutron and cinder in place of a cloud without networks")
+    run.add_argument("--respawn", type=float, metavar="SECONDS", help="start a dead neutron or cinder again after that long")
+    run.add_argument("--reclaim", type=int, default=0, metavar="SECONDS", help="keep deleted servers that long (soft delete)")
     run.add_argument("--with-parent", action="store_true", help="stop when the process that started this one is gone")
 
     manage = commands.add_parser("keystone-manage", help="internal: one administrative command of keystone")
@@ -22,7 +33,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     manage.add_argument("--config", type=Path, required=True)
     manage.add_argument("rest", nargs=argparse.REMAINDER)
 
-    for name in ("keystone", "placement"):
+    for name in SERVICES:
         service = commands.add_parser(name, help="internal: one service as a child of `run`")
         service.add_argument("--parent", type=int, required=True)
         service.add_argument("--config", type=Path, required=True)
@@ -35,13 +46,12 @@ def main() -> None:
     options = parse()
     match options.command:
         case "run":
-            cloud.run(options.state.absolute(), options.hosts, with_parent=options.with_parent)
-        case "keystone":
-            keystone.serve_keystone(options.config, options.socket, options.parent)
+            settings = Settings(options.hosts, options.full, options.respawn, options.reclaim)
+            cloud.run(options.state.absolute(), settings, with_parent=options.with_parent)
         case "keystone-manage":
             keystone.manage(options.config, options.rest, options.parent)
-        case "placement":
-            placement.serve_placement(options.config, options.socket, options.parent)
+        case service:
+            SERVICES[service](options.config, options.socket, options.parent)
 
 
 if __name__ == "__main__":

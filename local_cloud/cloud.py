@@ -12,17 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from local_cloud import config, image, keystone, network, serve
+from local_cloud import config, image, keystone, network, neutron, serve
 from local_cloud.compute import Compute
+from local_cloud.files import write_json
 from local_cloud.processes import TICK, Children, CloudError
 from local_cloud.progress import Progress
-from local_cloud.state import State, write_json
+from local_cloud.settings import Settings
+from local_cloud.state import State
 
 PATIENCE = 60.0
 STUB_THREADS = 8
 
 
-def run(directory: Path, hosts: int, *, with_parent: bool) -> NoReturn:
+def run(directory: Path, settings: Settings, *, with_parent: bool) -> NoReturn:
     """Run a cloud until it is told to stop or dies. Nova's threads are no daemons: only os._exit ends this process."""
     progress = Progress()
     children = Children(directory)
@@ -37,11 +39,10 @@ def run(directory: Path, hosts: int, *, with_parent: bool) -> NoReturn:
         threading.Thread(target=follow, args=(os.getppid(), stop), daemon=True, name="parent").start()
     try:
         state = State(directory)
-        start(state, hosts, children, progress)
+        start(state, settings, children, progress)
         while True:
             time.sleep(TICK)
-            for name in list(children.running):
-                children.check(name)
+            children.watch()
     except CloudError as error:
         progress.line(f"FAILED {error}")
     except BaseException as error:  # whatever it is, this process must end
@@ -57,60 +58,64 @@ def follow(parent: int, stop: Callable[[int], NoReturn]) -> None:
     stop(0)
 
 
-def start(state: State, hosts: int, children: Children, progress: Progress) -> None:
+def start(state: State, settings: Settings, children: Children, progress: Progress) -> None:
     """Bring everything up, as far as needed from nothing, and say READY."""
     directory = state.directory
-    ports = state.prepared_ports(hosts)
+    ports = state.prepared_ports(settings)
     sockets = serve.bind_all(ports) if ports else None
     fresh = sockets is None
     if sockets is None:
         state.clear()
-        sockets = {name: serve.bind() for name in config.SERVICES}
+        sockets = {name: serve.bind() for name in (config.FULL_PORTS if settings.full else config.PORTS)}
     ports = {name: bound.getsockname()[1] for name, bound in sockets.items()}
-    config.write(directory, ports, hosts)
+    config.write(directory, ports, settings)
     progress.divert(directory / "nova.log")
     progress.say(f"{'preparing' if fresh else 'starting again in'} {directory}")
-
-    def start_child(name: str) -> None:
-        children.keep(name, directory / f"{name}.conf", sockets[name].fileno())
-        sockets[name].close()
 
     def start_keystone() -> None:
         if fresh:
             keystone.prepare_database(children, directory / "keystone.conf", directory, serve.url(ports["keystone"]))
             progress.say("keystone database ready")
-        start_child("keystone")
+        children.keep("keystone", sockets["keystone"])
 
     with ThreadPoolExecutor(1) as pool:
         keystone_started = pool.submit(start_keystone)
-        start_child("placement")
+        children.keep("placement", sockets["placement"])
+        if settings.full:
+            children.keep("neutron", sockets["network"], settings.respawn)
+            children.keep("cinder", sockets["volume"], settings.respawn)
         compute = Compute(directory)
         progress.say("nova imported")
         if fresh:
             for step in compute.prepare_databases():
                 progress.say(step)
         serve.serve(image.application(serve.url(ports["image"])), sockets["image"], STUB_THREADS)
-        serve.serve(network.application(serve.url(ports["network"])), sockets["network"], STUB_THREADS)
+        if not settings.full:
+            serve.serve(network.application(serve.url(ports["network"])), sockets["network"], STUB_THREADS)
         keystone_started.result()
 
-    for name, path in (("keystone", "/v3"), ("placement", "/")):
-        wait(children, name, serve.url(ports[name]) + path)
-        progress.say(f"{name} is up")
+    wait(children, "keystone", f"{serve.url(ports['keystone'])}/v3", progress)
+    wait(children, "placement", serve.url(ports["placement"]), progress)
     if fresh:
         keystone.prepare_identities(directory / "clouds.yaml", config.catalog(ports))
         progress.say("projects, users and catalog ready")
-    compute.start_services(hosts)
-    progress.say(f"conductor, scheduler and {hosts} compute hosts are up")
+    networks = {"network": "none"}
+    if settings.full:
+        wait(children, "neutron", serve.url(ports["network"]), progress)
+        wait(children, "cinder", serve.url(ports["volume"]), progress)
+        networks = neutron.offer_networks(directory / "clouds.yaml")
+    compute.start_services(settings.hosts)
+    progress.say(f"conductor, scheduler and {settings.hosts} compute hosts are up")
     compute.start_api(sockets["compute"])
     if fresh:
         compute.prepare_flavors()
-        state.set_prepared(hosts, ports)
+        state.set_prepared(settings, ports)
     clouds = directory / "clouds.yaml"
     ready = {
         "clouds_yaml": str(clouds),
         "image": image.IMAGE_ID,
         "flavor": "1",
-        "network": "none",
+        **networks,
         "ports": ports,
         "pid": os.getpid(),
     }
@@ -118,7 +123,7 @@ def start(state: State, hosts: int, children: Children, progress: Progress) -> N
     progress.line(f"READY {clouds}")
 
 
-def wait(children: Children, name: str, address: str) -> None:
+def wait(children: Children, name: str, address: str, progress: Progress) -> None:
     """Wait until a service answers, whatever it says."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -126,9 +131,11 @@ def wait(children: Children, name: str, address: str) -> None:
         try:
             urllib.request.urlopen(address, timeout=PATIENCE).close()
         except urllib.error.HTTPError:
-            return
+            break
         except OSError:
             time.sleep(TICK)
         else:
-            return
-    raise CloudError(f"{name} does not answer: see {children.logs / name}.log")
+            break
+    else:
+        raise CloudError(f"{name} does not answer: see {children.directory / name}.log")
+    progress.say(f"{name} is up")

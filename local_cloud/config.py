@@ -1,14 +1,17 @@
 """The configuration files of one cloud, written anew at every start."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from local_cloud.serve import url
+from local_cloud.settings import Settings
 
 PASSWORD = "secret"  # of a cloud on loopback that holds nothing
 REGION = "RegionOne"
-SERVICES = ("keystone", "placement", "compute", "image", "network")
+PORTS = ("keystone", "placement", "compute", "image", "network")
+FULL_PORTS = (*PORTS, "volume")
 CLOUDS = ("admin", "demo", "demo2")
 """Name of a cloud in clouds.yaml, of its user and of its project; the last two are plain members."""
 RPC_THREADS = 6
@@ -70,6 +73,7 @@ rpc_response_timeout = 120
 sync_power_state_interval = -1
 update_resources_interval = 3600
 max_concurrent_builds = 8
+reclaim_instance_interval = {reclaim}
 vif_plugging_is_fatal = false
 vif_plugging_timeout = 0
 periodic_fuzzy_delay = 0
@@ -101,12 +105,6 @@ token = admin
 [glance]
 endpoint_override = {image}
 num_retries = 0
-[neutron]
-auth_type = admin_token
-endpoint = {network}
-endpoint_override = {network}
-token = admin
-http_retries = 0
 [filter_scheduler]
 enabled_filters = ComputeFilter
 host_subset_size = {hosts}
@@ -121,17 +119,123 @@ driver = noop
 [service_user]
 send_service_user_token = true
 {credentials}
+[neutron]
+endpoint_override = {network}
+http_retries = 0
+"""
+
+NOVA_SMALL = f"""\
+{NOVA}
+auth_type = admin_token
+endpoint = {{network}}
+token = admin
+"""
+
+NOVA_FULL = f"""\
+{NOVA}
+{{credentials}}
+[cinder]
+catalog_info = block-storage::internal
+os_region_name = {{region}}
+{{credentials}}
+"""
+
+# A filter that neutron does not know is refused, tags may be given when a port is created, and every project's networks are of
+# the one kind that needs no agent.
+NEUTRON = """\
+[DEFAULT]
+log_file = {state}/neutron.log
+state_path = {state}
+host = neutron0
+transport_url = fake:///
+core_plugin = ml2
+service_plugins = router,tag,revisions,timestamp
+api_paste_config = {prefix}/etc/neutron/api-paste.ini
+dhcp_agent_notification = false
+send_events_interval = 1
+rpc_response_timeout = 5
+[database]
+connection = sqlite:///{state}/neutron.db
+[ml2]
+type_drivers = local,flat,vlan
+project_network_types = local
+mechanism_drivers = local_cloud
+extension_drivers = port_security,tag_ports_during_bulk_creation
+[quotas]
+default_quota = -1
+quota_network = -1
+quota_subnet = -1
+quota_port = -1
+quota_router = -1
+quota_floatingip = -1
+quota_security_group = -1
+quota_security_group_rule = -1
+[oslo_concurrency]
+lock_path = {state}/locks
+[oslo_messaging_notifications]
+driver = noop
+[nova]
+region_name = {region}
+{credentials}
+[keystone_authtoken]
+www_authenticate_uri = {keystone}/v3
+service_token_roles_required = true
+{credentials}
+"""
+
+# The volume service counts as alive without ever reporting: it lives in the process of the API.
+CINDER = """\
+[DEFAULT]
+log_file = {state}/cinder.log
+state_path = {state}
+host = cinder0
+my_ip = 127.0.0.1
+transport_url = fake:///
+api_paste_config = {prefix}/etc/cinder/api-paste.ini
+resource_query_filters_file = {prefix}/etc/cinder/resource_filters.json
+enabled_backends = local_cloud
+default_volume_type = __DEFAULT__
+service_down_time = 86400000
+report_interval = 3600
+periodic_interval = 3600
+periodic_fuzzy_delay = 0
+rpc_response_timeout = 60
+executor_thread_pool_size = {rpc_threads}
+glance_api_servers = {image}
+scheduler_default_filters = CapacityFilter
+quota_volumes = -1
+quota_snapshots = -1
+quota_gigabytes = -1
+[local_cloud]
+volume_driver = local_cloud.cinder_driver.FaultDriver
+volume_backend_name = local_cloud
+[database]
+connection = sqlite:///{state}/cinder.db
+[coordination]
+backend_url = file://{state}/locks
+[oslo_concurrency]
+lock_path = {state}/locks
+[oslo_messaging_notifications]
+driver = noop
+[nova]
+interface = internal
+{credentials}
+[keystone_authtoken]
+www_authenticate_uri = {keystone}/v3
+service_token_roles_required = true
+{credentials}
 """
 
 
 def catalog(ports: Mapping[str, int]) -> dict[str, str]:
     """Return the addresses that clients find in keystone's catalog, which itself comes from its bootstrap."""
-    return {
+    addresses = {
         "compute": f"{url(ports['compute'])}/v2.1",
         "placement": url(ports["placement"]),
         "image": url(ports["image"]),
         "network": url(ports["network"]),
     }
+    return addresses if "volume" not in ports else {**addresses, "block-storage": f"{url(ports['volume'])}/v3/%(project_id)s"}
 
 
 def clouds(ports: Mapping[str, int]) -> str:
@@ -158,11 +262,26 @@ def clouds(ports: Mapping[str, int]) -> str:
     )
 
 
-def write(state: Path, ports: Mapping[str, int], hosts: int) -> None:
+def templates(settings: Settings) -> dict[str, str]:
+    """Return the configuration of each service by its name."""
+    if settings.full:
+        return {"keystone": KEYSTONE, "placement": PLACEMENT, "nova": NOVA_FULL, "neutron": NEUTRON, "cinder": CINDER}
+    return {"keystone": KEYSTONE, "placement": PLACEMENT, "nova": NOVA_SMALL}
+
+
+def write(state: Path, ports: Mapping[str, int], settings: Settings) -> None:
     """Write what the services and the clients read."""
     addresses = {name: url(port) for name, port in ports.items()}
-    credentials = CREDENTIALS.format(password=PASSWORD, **addresses)
-    values = {"state": state, "hosts": hosts, "rpc_threads": RPC_THREADS, "credentials": credentials, **addresses}
-    for name, template in (("keystone", KEYSTONE), ("placement", PLACEMENT), ("nova", NOVA)):
+    values = {
+        "state": state,
+        "prefix": sys.prefix,
+        "hosts": settings.hosts,
+        "reclaim": settings.reclaim,
+        "region": REGION,
+        "rpc_threads": RPC_THREADS,
+        "credentials": CREDENTIALS.format(password=PASSWORD, **addresses),
+        **addresses,
+    }
+    for name, template in templates(settings).items():
         (state / f"{name}.conf").write_text(template.format(**values))
     (state / "clouds.yaml").write_text(clouds(ports))

@@ -3,14 +3,11 @@
 import grp
 import os
 import pwd
-import socket
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from local_cloud import processes, serve, sqlite
+from local_cloud import admin, processes, serve, sqlite
 from local_cloud.config import PASSWORD, REGION
 from local_cloud.processes import Children
 
@@ -28,9 +25,7 @@ def serve_keystone(config: Path, descriptor: int, parent: int) -> None:
     from keystone.server.flask import core
 
     application = core.initialize_application(name="public", config_files=[str(config)])
-    serve.serve(application, socket.socket(fileno=descriptor), THREADS)
-    while True:
-        time.sleep(processes.TICK)
+    serve.stay(application, descriptor, THREADS)
 
 
 def manage(config: Path, arguments: Sequence[str], parent: int) -> None:
@@ -59,11 +54,8 @@ def prepare_database(children: Children, config: Path, state: Path, address: str
 
 def prepare_identities(clouds: Path, catalog: Mapping[str, str]) -> None:
     """Make projects, users, roles and the service catalog."""
-    import openstack
-
-    loader = openstack.config.OpenStackConfig(config_files=[str(clouds)], secure_files=[], vendor_files=[], load_envvars=False)
-    with openstack.connection.Connection(config=loader.get_one(cloud="admin")) as connection:
-        identity: Any = connection.identity
+    with admin.connect(clouds) as connection:
+        identity = connection.identity
         roles = {role.name: role for role in identity.roles()}
         for project_name, (user_name, role_names) in PROJECTS.items():
             project = identity.create_project(name=project_name, domain_id="default")

@@ -1,7 +1,5 @@
 """Placement, as a child process: it takes two thirds of the CPU of a create, so it gets an interpreter of its own."""
 
-import socket
-import time
 from pathlib import Path
 
 from local_cloud import processes, serve, sqlite
@@ -22,6 +20,4 @@ def serve_placement(config: Path, descriptor: int, parent: int) -> None:
     options([], project="placement", default_config_files=[str(config)])
     db_api.configure(options)
     migration.upgrade("head")
-    serve.serve(deploy.loadapp(options), socket.socket(fileno=descriptor), THREADS)
-    while True:
-        time.sleep(processes.TICK)
+    serve.stay(deploy.loadapp(options), descriptor, THREADS)

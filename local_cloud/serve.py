@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from cheroot import wsgi
 
@@ -72,3 +72,10 @@ def serve(application: Application, bound: socket.socket, threads: int) -> None:
     server = BoundServer(bound, application, threads)
     server.prepare()
     threading.Thread(target=server.serve, daemon=True, name="serve").start()
+
+
+def stay(application: Application, descriptor: int, threads: int) -> NoReturn:
+    """Answer requests on an inherited socket for the rest of this process."""
+    serve(application, socket.socket(fileno=descriptor), threads)
+    while True:
+        time.sleep(3600)

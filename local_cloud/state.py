@@ -6,21 +6,15 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from local_cloud.files import write_json
 from local_cloud.processes import CloudError
+from local_cloud.settings import Settings
 
-FORMAT = 1
+FORMAT = 2
 """To be raised when a prepared directory of an older version of this package must not be used any more."""
 LOCK = "local_cloud.lock"
 PREPARED = "prepared.json"
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that is complete as soon as it can be seen."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)
 
 
 class State:
@@ -38,15 +32,16 @@ class State:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CloudError(f"another local cloud is running in {directory}") from None
-        (directory / "ready.json").unlink(missing_ok=True)
+        for file in (directory / "ready.json", *directory.glob("*.pid")):
+            file.unlink(missing_ok=True)
 
-    def prepared_ports(self, hosts: int) -> dict[str, int] | None:
-        """Return the ports of a directory that was prepared completely, for as many hosts."""
+    def prepared_ports(self, settings: Settings) -> dict[str, int] | None:
+        """Return the ports of a directory that was prepared completely, for a cloud of this shape."""
         try:
             prepared = json.loads((self.directory / PREPARED).read_text())
         except FileNotFoundError:
             return None
-        if prepared["format"] != FORMAT or prepared["hosts"] != hosts:
+        if prepared["format"] != FORMAT or prepared["shape"] != settings.shape:
             return None
         ports: dict[str, int] = prepared["ports"]
         return ports
@@ -60,6 +55,6 @@ class State:
             elif entry.name != LOCK:
                 entry.unlink()
 
-    def set_prepared(self, hosts: int, ports: Mapping[str, int]) -> None:
+    def set_prepared(self, settings: Settings, ports: Mapping[str, int]) -> None:
         """Say that the next start may use what is here."""
-        write_json(self.directory / PREPARED, {"format": FORMAT, "hosts": hosts, "ports": ports})
+        write_json(self.directory / PREPARED, {"format": FORMAT, "shape": settings.shape, "ports": ports})

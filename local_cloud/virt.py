@@ -13,16 +13,12 @@ from typing import Any
 from nova import exception
 from nova.virt import fake
 
+from local_cloud import faults
+
 
 def node_id(node: str) -> str:
     """Return the same id for a node in every run: else a restart on the same databases would not find its nodes."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, node))
-
-
-def fault(instance: Any) -> tuple[str, float]:
-    """Return the fault that a server asks for, and its seconds."""
-    kind, _, seconds = (instance.metadata or {}).get("inject", "").partition(":")
-    return kind, float(seconds or 0)
 
 
 class FaultDriver(fake.FakeDriver):
@@ -47,7 +43,7 @@ class FaultDriver(fake.FakeDriver):
 
     def spawn(self, context: Any, instance: Any, *args: Any, **kwargs: Any) -> None:
         """Build a server, or not."""
-        kind, seconds = fault(instance)
+        kind, seconds = faults.in_metadata(instance.metadata)
         if kind == "spawn_fail":
             raise exception.BuildAbortException(instance_uuid=instance.uuid, reason="injected")
         if kind == "spawn_slow":
@@ -56,7 +52,7 @@ class FaultDriver(fake.FakeDriver):
 
     def destroy(self, context: Any, instance: Any, *args: Any, **kwargs: Any) -> None:
         """Delete a server, or not."""
-        kind, seconds = fault(instance)
+        kind, seconds = faults.in_metadata(instance.metadata)
         if kind == "destroy_slow":
             time.sleep(seconds)
         if kind == "destroy_fail" and instance.uuid not in self.failed:

@@ -1,7 +1,6 @@
-"""What tests share for the whole run: one local cloud with a real Nova, and one real server of each database engine."""
+"""What tests share for the whole run: two local clouds with a real Nova, and one real server of each database engine."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,12 +14,15 @@ from servers.postgresql import PostgresqlServer
 
 from examples.cloud import local_cloud
 
+CLOUDS = {"nova", "running_full_cloud"}
+"""The fixtures that start a cloud."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in two processes: let one have the cloud and the other the database servers, each started once."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "nova" in fixtures or item.path.parent.name == "cloud":
+        if CLOUDS.intersection(fixtures) or item.path.parent.name == "cloud":
             item.add_marker(pytest.mark.xdist_group("cloud"))
         elif "new_database" in fixtures or item.path.parent.name in ("faults", "journal"):
             item.add_marker(pytest.mark.xdist_group("databases"))
@@ -30,9 +32,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def nova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A real keystone, placement and nova on loopback; what it yields is the cloud's `ready.json`."""
     state: Path = tmp_path_factory.mktemp("cloud")
-    with local_cloud(state) as ready:
-        os.environ["OS_CLIENT_CONFIG_FILE"] = ready["clouds_yaml"]
+    with local_cloud(state) as ready, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OS_CLIENT_CONFIG_FILE", ready["clouds_yaml"])
         yield ready
+
+
+@pytest.fixture(scope="session")
+def running_full_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """The same with a real neutron and cinder, either of which comes back four seconds after its death."""
+    with local_cloud(tmp_path_factory.mktemp("full-cloud"), options=("--full", "--respawn", "4")) as ready:
+        yield ready
+
+
+@pytest.fixture
+def full_cloud(running_full_cloud: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Lets clients find that cloud, and not the small one, for the length of a test."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", running_full_cloud["clouds_yaml"])
+    return running_full_cloud
 
 
 @pytest.fixture(scope="session")
