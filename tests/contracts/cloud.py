@@ -1,4 +1,4 @@
-"""What every cloud behind the port must do. The simulated cloud and the real Nova both subclass it."""
+"""What every cloud behind the port must do. The simulated cloud and the real one both subclass it."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from journal.steps import Refused, Step
+from journal.events import ResourceKind
+from journal.steps import Absent, Refused, Step
 from rollback.cloud import DeleteAnswer
 from rollback.errors import CloudRefused
-from rollback.marks import Agreement, FoundMarks, Marks, agreement, marks_of
+from rollback.marks import Agreement, FoundMarks, Marks, agreement, agreement_of_other, marks_of
 
 
 class CloudContract:
@@ -98,3 +99,104 @@ class CloudContract:
         region, project = cloud.name.split("/")
         assert region
         assert project
+
+
+OTHERS = [kind for kind in ResourceKind if kind is not ResourceKind.SERVER]
+
+
+class ResourceContract:
+    """The promises of the same port for what servers bring along.
+
+    Fixtures: `cloud`; `make`, which makes something for a step and returns its id; `serve`, which makes a server for a
+    step that uses a port, a volume, a security group and a server group, by kind, and waits until it does; `settled`,
+    which calls until the result is true.
+    """
+
+    @pytest.fixture
+    def step(self, cloud: Any) -> Callable[[ResourceKind], Step]:
+        def step(kind: ResourceKind) -> Step:
+            return Step(uuid4(), "c-1", uuid4(), cloud.now() + timedelta(seconds=60), f"contract-{uuid4().hex[:8]}", kind=kind)
+
+        return step
+
+    def test_it_is_there_with_its_mark_from_the_first_listing_on(
+        self, cloud: Any, step: Any, make: Callable[[Step], str], kind: ResourceKind
+    ) -> None:
+        made = step(kind)
+        id_ = make(made)
+        (found,) = (each for each in cloud.list_kind(kind) if each.id == id_)
+        assert (found.kind, found.attached_to) == (kind, ())
+        assert agreement_of_other(found.marks, marks_of(made)) is Agreement.BOTH
+        assert (found.marks.step_id, found.marks.cluster) == (made.id, "c-1")
+        assert found.marks.says_journal(made.journal)
+        timeless = kind in (ResourceKind.SERVER_GROUP, ResourceKind.KEYPAIR)
+        assert found.created_at is None if timeless else abs(found.created_at - cloud.now()) < timedelta(minutes=1)
+        assert cloud.get(id_, kind).marks == found.marks
+
+    def test_nothing_is_made_once_the_deadline_has_passed(
+        self, cloud: Any, step: Any, make: Callable[[Step], str], kind: ResourceKind
+    ) -> None:
+        late = step(kind)
+        late.deadline = cloud.now() - timedelta(minutes=1)
+        with pytest.raises(Refused, match="was not sent: its deadline"):
+            make(late)
+        assert not [each for each in cloud.list_kind(kind) if each.marks.says_journal(late.journal)]
+
+    def test_a_deleted_one_is_gone(
+        self,
+        cloud: Any,
+        step: Any,
+        make: Callable[[Step], str],
+        settled: Callable[[Callable[[], bool]], None],
+        kind: ResourceKind,
+    ) -> None:
+        id_ = make(step(kind))
+        cloud.delete_resource(kind, id_)
+        settled(lambda: bool(cloud.is_gone(id_, kind)))
+        assert cloud.get(id_, kind) is None
+        assert cloud.delete(id_, kind) is DeleteAnswer.ABSENT
+        assert id_ not in {each.id for each in cloud.list_kind(kind)}
+        with pytest.raises(Absent):
+            cloud.delete_resource(kind, id_)
+
+    def test_what_was_never_there_is_absent(self, cloud: Any, kind: ResourceKind) -> None:
+        assert cloud.get(str(uuid4()), kind) is None
+        assert cloud.delete(str(uuid4()), kind) is DeleteAnswer.ABSENT
+
+    def test_two_requests_of_one_step_are_two_but_of_keypairs_one(
+        self, cloud: Any, step: Any, make: Callable[[Step], str], kind: ResourceKind
+    ) -> None:
+        twice = step(kind)
+        ids = {make(twice)}
+        if kind is ResourceKind.KEYPAIR:
+            with pytest.raises(CloudRefused):
+                make(twice)
+        else:
+            ids.add(make(twice))
+        assert {each.id for each in cloud.list_kind(kind) if each.marks.step_id == twice.id} == ids
+
+    def test_what_a_server_uses_says_so_and_is_free_once_the_server_is_gone(
+        self,
+        cloud: Any,
+        step: Any,
+        make: Callable[[Step], str],
+        serve: Callable[[Step, dict[ResourceKind, str]], str],
+        settled: Callable[[Callable[[], bool]], None],
+    ) -> None:
+        kinds = (ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP, ResourceKind.SERVER_GROUP)
+        used = {kind: make(step(kind)) for kind in kinds}
+        server_id = serve(step(ResourceKind.SERVER), used)
+        for kind, id_ in used.items():
+            assert cloud.get(id_, kind).attached_to == (server_id,), kind
+            (listed,) = (each for each in cloud.list_kind(kind) if each.id == id_)
+            assert listed.attached_to == (server_id,), kind
+        for kind in (ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP):
+            assert cloud.delete(used[kind], kind) is DeleteAnswer.IN_USE
+            with pytest.raises(CloudRefused, match="is still in use"):
+                cloud.delete_resource(kind, used[kind])
+        cloud.delete_server(server_id)
+        settled(lambda: bool(cloud.is_gone(server_id)))
+        for kind in (ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP, ResourceKind.SERVER_GROUP):
+            assert cloud.get(used[kind], kind).attached_to == (), kind
+            cloud.delete_resource(kind, used[kind])
+            settled(lambda kind=kind: bool(cloud.is_gone(used[kind], kind)))
