@@ -141,32 +141,42 @@ class Others:
             return _found(kind, row, self._users(kind))
 
     def delete(self, kind: ResourceKind, id_: str) -> DeleteAnswer:
-        """Ask for the deletion of one of a kind. Raises the SDK's NotFoundException if it is not there."""
+        """Ask for the deletion of one of a kind. Raises the SDK's NotFoundException if it is not there.
+
+        What is in use by servers that do not exist any more, because its service was away when they were deleted, is freed
+        first.
+        """
         try:
             self._delete(kind, id_)
-        except (sdk.ForbiddenException, sdk.ConflictException, sdk.BadRequestException) as error:
-            if kind is ResourceKind.VOLUME:
-                return self._delete_refused_volume(id_, error)
-            if kind in (ResourceKind.PORT, ResourceKind.SECURITY_GROUP) and self._is_in_use(kind, id_):
-                return DeleteAnswer.IN_USE
-            raise
+        except (sdk.ForbiddenException, sdk.ConflictException, sdk.BadRequestException) as refusal:
+            match kind:
+                case ResourceKind.VOLUME:
+                    return self._delete_refused_volume(id_, refusal)
+                case ResourceKind.PORT:
+                    return self._delete_refused_port(id_)
+                case ResourceKind.SECURITY_GROUP if isinstance(refusal, sdk.ConflictException):
+                    return DeleteAnswer.IN_USE
+                case _:
+                    raise
         return DeleteAnswer.ACCEPTED
 
     def _delete(self, kind: ResourceKind, id_: str) -> None:
         ways = self._ways(kind)
         self._call(ways, ways.delete)(id_, ignore_missing=False)
 
-    def _is_in_use(self, kind: ResourceKind, id_: str) -> bool:
-        """Whether a server uses it. An attached port is answered with 403, which is "not yet" and not "never"."""
-        found = self.get(kind, id_)
-        return found is not None and bool(found.attached_to)
+    def _delete_refused_port(self, id_: str) -> DeleteAnswer:
+        """Deal with Neutron's 403 for a port that has a server's id: it is "not yet", and not "never"."""
+        network = self._connection.network
+        servers = _server_of(network.get_port(id_))
+        if any(self._server_is_there(server_id) for server_id in servers):
+            return DeleteAnswer.IN_USE
+        if servers:
+            network.update_port(id_, device_id="", device_owner="")
+        self._delete(ResourceKind.PORT, id_)
+        return DeleteAnswer.ACCEPTED
 
     def _delete_refused_volume(self, id_: str, refusal: sdk.HttpException) -> DeleteAnswer:
-        """Say why Cinder refused: its answer is the same 400 whatever the reason, so the status is read.
-
-        A volume that is in use by a server that does not exist any more (Cinder was away when that was deleted) is freed
-        first.
-        """
+        """Deal with Cinder's 400, which is the same whatever the reason: so the volume's status is read."""
         storage: Any = self._connection.block_storage
         volume = storage.get_volume(id_)
         match volume.status:
