@@ -15,6 +15,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     run = commands.add_parser("run", help="start the cloud and stay until SIGTERM or SIGINT")
     run.add_argument("--state", type=Path, required=True, metavar="DIR", help="databases, logs, clouds.yaml")
     run.add_argument("--hosts", type=int, default=4, help="number of compute hosts (default: %(default)s)")
+    run.add_argument(
+        "--reclaim", type=int, default=0, metavar="SECONDS", help="deletes are soft, and final after so long (default: at once)"
+    )
     run.add_argument("--with-parent", action="store_true", help="stop when the process that started this one is gone")
 
     manage = commands.add_parser("keystone-manage", help="internal: one administrative command of keystone")
@@ -35,7 +38,7 @@ def main() -> None:
     options = parse()
     match options.command:
         case "run":
-            cloud.run(options.state.absolute(), options.hosts, with_parent=options.with_parent)
+            cloud.run(options.state.absolute(), options.hosts, reclaim=options.reclaim, with_parent=options.with_parent)
         case "keystone":
             keystone.serve_keystone(options.config, options.socket, options.parent)
         case "keystone-manage":

@@ -22,7 +22,7 @@ PATIENCE = 60.0
 STUB_THREADS = 8
 
 
-def run(directory: Path, hosts: int, *, with_parent: bool) -> NoReturn:
+def run(directory: Path, hosts: int, *, reclaim: int, with_parent: bool) -> NoReturn:
     """Run a cloud until it is told to stop or dies. Nova's threads are no daemons: only os._exit ends this process."""
     progress = Progress()
     children = Children(directory)
@@ -37,7 +37,7 @@ def run(directory: Path, hosts: int, *, with_parent: bool) -> NoReturn:
         threading.Thread(target=follow, args=(os.getppid(), stop), daemon=True, name="parent").start()
     try:
         state = State(directory)
-        start(state, hosts, children, progress)
+        start(state, hosts, reclaim, children, progress)
         while True:
             time.sleep(TICK)
             for name in list(children.running):
@@ -57,7 +57,7 @@ def follow(parent: int, stop: Callable[[int], NoReturn]) -> None:
     stop(0)
 
 
-def start(state: State, hosts: int, children: Children, progress: Progress) -> None:
+def start(state: State, hosts: int, reclaim: int, children: Children, progress: Progress) -> None:
     """Bring everything up, as far as needed from nothing, and say READY."""
     directory = state.directory
     ports = state.prepared_ports(hosts)
@@ -67,7 +67,7 @@ def start(state: State, hosts: int, children: Children, progress: Progress) -> N
         state.clear()
         sockets = {name: serve.bind() for name in config.SERVICES}
     ports = {name: bound.getsockname()[1] for name, bound in sockets.items()}
-    config.write(directory, ports, hosts)
+    config.write(directory, ports, hosts, reclaim)
     progress.divert(directory / "nova.log")
     progress.say(f"{'preparing' if fresh else 'starting again in'} {directory}")
 

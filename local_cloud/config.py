@@ -69,6 +69,7 @@ executor_thread_pool_size = {rpc_threads}
 rpc_response_timeout = 120
 sync_power_state_interval = -1
 update_resources_interval = 3600
+reclaim_instance_interval = {reclaim}
 max_concurrent_builds = 8
 vif_plugging_is_fatal = false
 vif_plugging_timeout = 0
@@ -158,11 +159,12 @@ def clouds(ports: Mapping[str, int]) -> str:
     )
 
 
-def write(state: Path, ports: Mapping[str, int], hosts: int) -> None:
+def write(state: Path, ports: Mapping[str, int], hosts: int, reclaim: int) -> None:
     """Write what the services and the clients read."""
     addresses = {name: url(port) for name, port in ports.items()}
     credentials = CREDENTIALS.format(password=PASSWORD, **addresses)
-    values = {"state": state, "hosts": hosts, "rpc_threads": RPC_THREADS, "credentials": credentials, **addresses}
+    numbers = {"hosts": hosts, "reclaim": reclaim, "rpc_threads": RPC_THREADS}
+    values = {"state": state, "credentials": credentials, **numbers, **addresses}
     for name, template in (("keystone", KEYSTONE), ("placement", PLACEMENT), ("nova", NOVA)):
         (state / f"{name}.conf").write_text(template.format(**values))
     (state / "clouds.yaml").write_text(clouds(ports))
