@@ -7,8 +7,6 @@ from functools import partial
 from typing import Final
 from uuid import UUID, uuid4
 
-import attrs
-
 from journal.events import Completion, DeleteServer, Stage, StepOutcome
 from journal.journal import Journal
 from journal.telemetry import Count, count
@@ -22,14 +20,6 @@ FEW: Final = 5
 """Up to how many servers are asked for one by one, rather than by a listing."""
 MANY: Final = 20
 """From more than how many servers on only numbers are told."""
-
-
-@attrs.frozen
-class _Answer:
-    """What came of asking for a delete. Without a completion, there is something to wait for."""
-
-    completion: Completion | None = None
-    is_gone: bool = False
 
 
 class Deleting:
@@ -71,35 +61,29 @@ class Deleting:
         self._ledger.append(*steps)
         with self._journal.threads.pool(len(steps)) as pool:
             answers = list(pool.map(self._ask, steps))
-        self._sent |= {
-            step.server_id: step.step for step, answer in zip(steps, answers, strict=True) if answer.completion is None
-        }
-        self._complete(answer.completion for answer in answers if answer.completion is not None)
-        for step, answer in zip(steps, answers, strict=True):
-            if answer.is_gone:
-                self._note_gone(step.server_id)
+        self._sent |= {step.server_id: step.step for step, ended in zip(steps, answers, strict=True) if ended is None}
+        self._complete(ended for ended in answers if ended is not None)
+        for step, ended in zip(steps, answers, strict=True):
+            if ended is not None:
+                self._note_end(step.server_id, ended.outcome, ended.reason)
 
-    def _ask(self, step: DeleteServer) -> _Answer:
+    def _ask(self, step: DeleteServer) -> Completion | None:
+        """Ask for one delete, and return how it ended; None where there is something to wait for."""
         if self._ledger.has_gone_on():
-            return _Answer(Completion(step.step, StepOutcome.FAILED, reason="not asked for: somebody appended meanwhile"))
-        self._note_attempt(step.server_id)
+            return Completion(step.step, StepOutcome.FAILED, reason="not asked for: somebody appended meanwhile")
+        self._attempts[step.server_id] += 1
         if not self._many:
             self._progress(f"deleting {step.server_id}")
         try:
             answer = self._cloud.delete(step.server_id)
         except CloudRefused as error:
-            return _Answer(Completion(step.step, StepOutcome.FAILED, reason=f"the cloud refused: {error}"))
+            return Completion(step.step, StepOutcome.FAILED, reason=f"the cloud refused: {error}")
         except CloudError as error:
             self._progress(f"the outcome of deleting {step.server_id} is unknown: {error}")
-            return _Answer()
+            return None
         if answer is DeleteAnswer.ABSENT:
-            return _Answer(Completion(step.step, StepOutcome.ABSENT, reason="the server was not there"), is_gone=True)
-        return _Answer()
-
-    def _note_attempt(self, server_id: str) -> None:
-        self._attempts[server_id] += 1
-        if self._attempts[server_id] >= self._journal.settings.delete_attempts:
-            self.given_up[server_id] = f"not deleted in {self._attempts[server_id]} attempts"
+            return Completion(step.step, StepOutcome.ABSENT, reason="the server was not there")
+        return None
 
     # ---- waiting
 
@@ -112,9 +96,8 @@ class Deleting:
         while pending:
             ended = self._ended(pending)
             self._complete(Completion(pending.pop(id_), outcome, reason=reason) for id_, (outcome, reason) in ended.items())
-            for server_id, (outcome, _) in ended.items():
-                if outcome is not StepOutcome.FAILED:
-                    self._note_gone(server_id)
+            for server_id, end in ended.items():
+                self._note_end(server_id, *end)
             if ended and self._many:
                 self._progress(Counted(len(asked) - len(pending), len(asked), "deletes have come to an end"))
             if pending and clock.now() >= until:
@@ -151,7 +134,12 @@ class Deleting:
         self._unfiltered |= bool(listed) and server is not None
         return True, server
 
-    def _note_gone(self, server_id: str) -> None:
+    def _note_end(self, server_id: str, outcome: StepOutcome, reason: str | None) -> None:
+        if outcome is StepOutcome.FAILED:
+            attempts = self._attempts[server_id]
+            if attempts >= self._journal.settings.delete_attempts:
+                self.given_up[server_id] = f"not deleted in {attempts} attempts: {reason}"
+            return
         self.deleted.append(server_id)
         if not self._many:
             self._progress(f"{server_id} is gone")
