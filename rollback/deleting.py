@@ -88,24 +88,34 @@ class Deleting:
     # ---- waiting
 
     def await_gone(self) -> None:
-        """Wait until all servers are gone whose deletes were asked for, and complete the deletes as what they came to."""
+        """Wait until all servers are gone whose deletes were asked for, and complete the deletes as what they came to.
+
+        As long as some come to an end the cloud is at work, however many there are. It is left alone at least as long
+        as it took to look.
+        """
         settings, clock = self._journal.settings, self._journal.clock
-        until = clock.now() + timedelta(seconds=settings.delete_timeout_seconds)
+        patience = timedelta(seconds=settings.delete_timeout_seconds)
         asked, self._sent = self._sent, {}
         pending = dict(asked)
+        last_ended = clock.now()
         while pending:
+            looked_at = clock.now()
             ended = self._ended(pending)
+            now = clock.now()
             self._complete(Completion(pending.pop(id_), outcome, reason=reason) for id_, (outcome, reason) in ended.items())
             for server_id, end in ended.items():
                 self._note_end(server_id, *end)
+            if ended:
+                last_ended = now
             if ended and self._many:
                 self._progress(Counted(len(asked) - len(pending), len(asked), "deletes have come to an end"))
-            if pending and clock.now() >= until:
+            if pending and now >= last_ended + patience:
                 self.given_up |= dict.fromkeys(pending, f"still there {settings.delete_timeout_seconds:g} s after its delete")
                 return
             if pending:
                 self._ledger.renew()
-                clock.sleep(settings.poll_seconds)
+                took = (now - looked_at).total_seconds()
+                clock.sleep(max(settings.poll_seconds, min(took, settings.heartbeat_seconds)))
 
     def _ended(self, pending: Iterable[str]) -> dict[str, tuple[StepOutcome, str | None]]:
         """Return which deletes have ended, and how; what cannot be asked has not."""
