@@ -13,12 +13,15 @@ PYTHON = ROOT / ".venv-cloud" / "bin" / "python"
 
 
 @contextmanager
-def local_cloud(state: Path, *, progress: Callable[[str], None] = lambda _: None) -> Iterator[dict[str, Any]]:
-    """Run the local cloud for the length of the block, and yield what its `ready.json` says. It dies with this process."""
+def local_cloud(state: Path, *options: str, progress: Callable[[str], None] = lambda _: None) -> Iterator[dict[str, Any]]:
+    """Run the local cloud for the length of the block, and yield what its `ready.json` says. It dies with this process.
+
+    `options` are more of its own, as `--hosts`, `8`.
+    """
     if not PYTHON.exists():
         msg = "the local cloud's environment is missing: run `make demo` or `make test`, which make it"
         raise SystemExit(msg)
-    command = [str(PYTHON), "-W", "ignore", "-m", "local_cloud", "run", "--state", str(state), "--with-parent"]
+    command = [str(PYTHON), "-W", "ignore", "-m", "local_cloud", "run", "--state", str(state), "--with-parent", *options]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         yield _await_ready(process, state, progress)

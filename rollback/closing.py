@@ -68,7 +68,7 @@ def end_of_delete(server: FoundServer | None) -> tuple[StepOutcome, str | None] 
         return StepOutcome.SUCCEEDED, None
     if server.status in DELETED_STATUSES:
         soft = server.status == "SOFT_DELETED"
-        return StepOutcome.SUCCEEDED, "soft-deleted: the cloud's operator can still restore it" if soft else None
+        return StepOutcome.SUCCEEDED, "soft-deleted: it can still be restored" if soft else None
     if server.status == "ERROR" and not server.is_deleting:
         return StepOutcome.FAILED, "the server went to ERROR while it was deleted"
     return None

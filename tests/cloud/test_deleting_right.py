@@ -1,15 +1,17 @@
 """What a real Nova makes of deletes: each is recorded as what it is, and nothing is called deleted that is still there."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import attrs
+import openstack
 import pytest
 from bench import Bench, until
 
+from examples.cloud import local_cloud
 from rollback import rollback_cluster
 from rollback.compensator import Report
 
@@ -103,3 +105,39 @@ def test_a_delete_that_answers_success_and_does_nothing_is_told_as_what_it_is(no
     assert (code, [row["Result"] for row in rows]) == (0, ["deleted"])
     assert bench.deletes("kept-1", server) == [("absent", "the server is gone"), ("succeeded", None)]
     assert server not in bench.left
+
+
+@pytest.fixture
+def reclaiming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A cloud of its own whose deletes are soft."""
+    with local_cloud(tmp_path / "cloud", "--hosts", "1", "--reclaim", "86400") as ready:
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", ready["clouds_yaml"])
+        bench = Bench(ready, tmp_path)
+        yield bench
+        bench.cloud.connection.close()
+
+
+def test_a_soft_delete_is_told_as_one_and_what_is_restored_is_kept_and_told(reclaiming: Bench) -> None:
+    bench = reclaiming
+    restored, other = bench.active("soft-1", 2)
+    code, rows, _ = bench.run("rollback", "soft-1")
+    assert (code, {row["Result"] for row in rows}) == (0, {"deleted"})
+    found = bench.cloud.get(restored)
+    assert found is not None
+    assert found.status == "SOFT_DELETED"
+    assert bench.deletes("soft-1", restored) == [("succeeded", "soft-deleted: it can still be restored")]
+    version = bench.journal.stream("soft-1").version
+    assert bench.run("rollback", "soft-1")[0] == 0
+    assert bench.journal.stream("soft-1").version == version, "a second one changes nothing"
+
+    with openstack.connect(cloud="demo") as connection:
+        connection.compute.restore_server(restored)
+    until(lambda: bench.cloud.is_active(restored))
+    code, rows, said = bench.run("rollback", "soft-1")
+    assert (code, {row["Server"]: (row["Verdict"], row["Action"]) for row in rows}) == (
+        0,
+        {restored: ("unsafe", "keep"), other: ("gone", "none")},
+    )
+    assert "it was deleted, yet it is there" in next(row["Because"] for row in rows if row["Server"] == restored)
+    assert "nothing deleted, 1 kept as unsafe" in said
+    assert bench.cloud.is_active(restored)
