@@ -3,7 +3,7 @@ VENV := .venv
 CLOUD_VENV := .venv-cloud
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help demo test durability soak faults bench lint cloud clean
+.PHONY: help demo test durability soak faults size bench lint cloud clean
 
 help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
@@ -11,6 +11,7 @@ help:
 	@echo "make durability  the faults of make test on the databases, hundreds of times (about twenty minutes)"
 	@echo "make soak        conductors killed and stopped at random on a real Nova, on every engine (about an hour)"
 	@echo "make faults      every fault of the network at every call to a real Nova (less than an hour)"
+	@echo "make size        a thousand servers on a real Nova, rolled back with every request counted (about half an hour)"
 	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying a million events"
 	@echo "make lint        ruff, mypy, import contracts"
 	@echo "make cloud       run the local cloud until Ctrl-C"
@@ -36,6 +37,9 @@ soak: $(VENV)/ready $(CLOUD_VENV)/ready
 
 faults: $(VENV)/ready $(CLOUD_VENV)/ready
 	PYTHONPATH=.:tests $(VENV)/bin/python -m hostile $(FAULTS)
+
+size: $(VENV)/ready $(CLOUD_VENV)/ready
+	PYTHONPATH=.:tests $(VENV)/bin/python -m size $(SIZE)
 
 bench: $(VENV)/ready
 	$(VENV)/bin/python -m benchmarks.appends

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ PYTHON = ROOT / ".venv-cloud" / "bin" / "python"
 
 
 @contextmanager
-def local_cloud(
-    state: Path, *, options: Sequence[str] = (), progress: Callable[[str], None] = lambda _: None
-) -> Iterator[dict[str, Any]]:
-    """Run the local cloud for the length of the block, and yield what its `ready.json` says. It dies with this process."""
+def local_cloud(state: Path, *options: str, progress: Callable[[str], None] = lambda _: None) -> Iterator[dict[str, Any]]:
+    """Run the local cloud for the length of the block, and yield what its `ready.json` says. It dies with this process.
+
+    `options` are more of its own, as `--hosts`, `8`.
+    """
     if not PYTHON.exists():
         msg = "the local cloud's environment is missing: run `make demo` or `make test`, which make it"
         raise SystemExit(msg)

@@ -18,7 +18,7 @@ class Settings:
     poll_seconds: float = 1.0
     """How often the cloud is asked while something is waited for."""
     delete_timeout_seconds: float = 300.0
-    """How long a delete may take until it is reported as stuck."""
+    """How long a delete may take until it is reported as stuck; of many, since the last that came to an end."""
     deletes_at_once: int = 10
     """How many servers a compensation deletes at the same time; a hold stops those that have not been asked for."""
     delete_attempts: int = 3

@@ -77,7 +77,7 @@ def end_of_delete(found: Found | None) -> tuple[StepOutcome, str | None] | None:
         return StepOutcome.SUCCEEDED, None
     if found.status in DELETED_STATUSES:
         soft = found.status == "SOFT_DELETED"
-        return StepOutcome.SUCCEEDED, "soft-deleted: the cloud's operator can still restore it" if soft else None
+        return StepOutcome.SUCCEEDED, "soft-deleted: it can still be restored" if soft else None
     if found.status == "ERROR" and found.kind is ResourceKind.SERVER and not found.is_deleting:
         return StepOutcome.FAILED, "the server went to ERROR while it was deleted"
     if found.status == STUCK_VOLUME:

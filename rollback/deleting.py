@@ -25,16 +25,6 @@ MANY: Final = 20
 IN_USE: Final = "it is still in use"
 
 
-@attrs.frozen
-class _Answer:
-    """What came of asking for a delete. Without a completion, there is something to wait for."""
-
-    completion: Completion | None = None
-    is_gone: bool = False
-    in_use: bool = False
-    """Whether it has to be asked for again."""
-
-
 @attrs.define
 class _Sent:
     """A delete that is waited for."""
@@ -84,103 +74,105 @@ class Deleting:
         self._ledger.append(*steps)
         with self._journal.threads.pool(len(steps)) as pool:
             answers = list(pool.map(self._begin, steps))
+        ended: list[tuple[str, Completion]] = []
         for step, answer in zip(steps, answers, strict=True):
-            if answer.completion is None:
-                self._sent[deleted_by(step)] = _Sent(step.step, step.deadline, answer.in_use)
-        self._complete(answer.completion for answer in answers if answer.completion is not None)
-        for step, answer in zip(steps, answers, strict=True):
-            if answer.is_gone:
-                self._note_gone(deleted_by(step))
+            if isinstance(answer, Completion):
+                ended.append((deleted_by(step), answer))
+            else:
+                self._sent[deleted_by(step)] = _Sent(step.step, step.deadline, answer is DeleteAnswer.IN_USE)
+        self._complete(ended)
 
     def _intent(self, deadline: datetime, id_: str) -> Delete:
         if self._kind is ResourceKind.SERVER:
             return DeleteServer(uuid4(), Stage.ROLLBACK, deadline, id_)
         return DeleteResource(uuid4(), Stage.ROLLBACK, deadline, self._kind, id_)
 
-    def _begin(self, step: Delete) -> _Answer:
+    def _begin(self, step: Delete) -> Completion | DeleteAnswer:
+        id_ = deleted_by(step)
         if self._ledger.has_gone_on():
-            return _Answer(Completion(step.step, StepOutcome.FAILED, reason="not asked for: somebody appended meanwhile"))
-        self._note_attempt(deleted_by(step))
+            return Completion(step.step, StepOutcome.FAILED, reason="not asked for: somebody appended meanwhile")
+        self._attempts[id_] += 1
         if not self._many:
-            self._progress(f"deleting {deleted_by(step)}")
-        return self._ask(deleted_by(step), step.step)
+            self._progress(f"deleting {id_}")
+        return self._ask(id_, step.step)
 
-    def _ask(self, id_: str, step: UUID) -> _Answer:
+    def _ask(self, id_: str, step: UUID) -> Completion | DeleteAnswer:
+        """Ask for one delete, and return how it ended; the answer where there is something to wait for."""
         try:
             answer = self._cloud.delete(id_, self._kind)
         except CloudRefused as error:
-            return _Answer(Completion(step, StepOutcome.FAILED, reason=f"the cloud refused: {error}"))
+            return Completion(step, StepOutcome.FAILED, reason=f"the cloud refused: {error}")
         except CloudError as error:
             self._progress(f"the outcome of deleting {id_} is unknown: {error}")
-            return _Answer()
+            return DeleteAnswer.ACCEPTED
         if answer is DeleteAnswer.ABSENT:
-            return _Answer(Completion(step, StepOutcome.ABSENT, reason=f"the {self._kind} was not there"), is_gone=True)
-        return _Answer(in_use=answer is DeleteAnswer.IN_USE)
-
-    def _note_attempt(self, id_: str) -> None:
-        self._attempts[id_] += 1
-        if self._attempts[id_] >= self._journal.settings.delete_attempts:
-            self.given_up[id_] = f"not deleted in {self._attempts[id_]} attempts"
+            return Completion(step, StepOutcome.ABSENT, reason=f"the {self._kind} was not there")
+        return answer
 
     # ---- waiting
 
     def await_gone(self) -> None:
         """Wait until everything is gone whose delete was asked for, and complete the deletes as what they came to.
 
-        What is in use is asked for again, as long as the request may be on its way.
+        As long as some come to an end the cloud is at work, however many there are. It is left alone at least as long
+        as it took to look. What is in use is asked for again, as long as the request may be on its way.
         """
         settings, clock = self._journal.settings, self._journal.clock
-        until = clock.now() + timedelta(seconds=settings.delete_timeout_seconds)
+        patience = timedelta(seconds=settings.delete_timeout_seconds)
         asked, self._sent = self._sent, {}
         pending = dict(asked)
+        last_ended, again = clock.now(), list[tuple[str, Completion]]()
         while pending:
-            ended = self._ended(pending)
-            self._complete(Completion(pending.pop(id_).step, end, reason=reason) for id_, (end, reason) in ended.items())
-            for id_, (outcome, _) in ended.items():
-                if outcome is not StepOutcome.FAILED:
-                    self._note_gone(id_)
+            looked_at = clock.now()
+            ended = [*again, *self._ended(pending)]
+            now = clock.now()
+            self._complete(ended)
+            for id_, _ in ended:
+                del pending[id_]
+            if ended:
+                last_ended = now
             if ended and self._many:
                 self._progress(Counted(len(asked) - len(pending), len(asked), "deletes have come to an end"))
-            if pending and clock.now() >= until:
+            if pending and now >= last_ended + patience:
                 self.given_up |= dict.fromkeys(pending, f"still there {settings.delete_timeout_seconds:g} s after its delete")
                 return
             if pending:
                 self._ledger.renew()
-                clock.sleep(settings.poll_seconds)
-                self._ask_again(pending)
+                took = (now - looked_at).total_seconds()
+                clock.sleep(max(settings.poll_seconds, min(took, settings.heartbeat_seconds)))
+                again = self._asked_again(pending)
 
-    def _ask_again(self, pending: dict[str, _Sent]) -> None:
-        """Ask again for what was in use, and complete as failed what has been for too long."""
-        over = []
-        for id_, sent in list(pending.items()):
+    def _asked_again(self, pending: Mapping[str, _Sent]) -> list[tuple[str, Completion]]:
+        """Ask again for what was in use, and return those deletes that came to an end by it."""
+        ended = []
+        for id_, sent in pending.items():
             if not sent.in_use:
                 continue
-            if self._ledger.has_gone_on():
-                answer = _Answer(Completion(sent.step, StepOutcome.FAILED, reason=f"{IN_USE}, and somebody appended meanwhile"))
-            elif self._journal.clock.now() >= sent.deadline:
-                answer = _Answer(Completion(sent.step, StepOutcome.FAILED, reason=IN_USE))
-                self.given_up[id_] = IN_USE
-            else:
-                answer = self._ask(id_, sent.step)
-            sent.in_use = answer.in_use
-            if answer.completion is not None:
-                del pending[id_]
-                over.append(answer.completion)
-            if answer.is_gone:
-                self._note_gone(id_)
-        self._complete(over)
+            answer = self._answered_again(id_, sent)
+            if isinstance(answer, Completion):
+                ended.append((id_, answer))
+            sent.in_use = answer is not DeleteAnswer.ACCEPTED
+        return ended
 
-    def _ended(self, pending: Mapping[str, _Sent]) -> dict[str, tuple[StepOutcome, str | None]]:
+    def _answered_again(self, id_: str, sent: _Sent) -> Completion | DeleteAnswer:
+        if self._ledger.has_gone_on():
+            return Completion(sent.step, StepOutcome.FAILED, reason=f"{IN_USE}, and somebody appended meanwhile")
+        if self._journal.clock.now() >= sent.deadline:
+            self.given_up[id_] = IN_USE
+            return Completion(sent.step, StepOutcome.FAILED, reason=IN_USE)
+        return self._ask(id_, sent.step)
+
+    def _ended(self, pending: Mapping[str, _Sent]) -> list[tuple[str, Completion]]:
         """Return how those deletes ended that have, by a listing where many are waited for; what cannot be asked has not."""
         waiting = [id_ for id_, sent in pending.items() if not sent.in_use]
         try:
             listed = {} if len(waiting) <= FEW else self._listed()
         except CloudError:
-            return {}
+            return []
         with self._journal.threads.pool(self._journal.settings.deletes_at_once) as pool:
             shown = list(pool.map(partial(self._shown, listed), waiting))
         ends = {id_: end_of_delete(found) for id_, (was_seen, found) in zip(waiting, shown, strict=True) if was_seen}
-        return {id_: end for id_, end in ends.items() if end is not None}
+        return [(id_, Completion(pending[id_].step, end[0], reason=end[1])) for id_, end in ends.items() if end is not None]
 
     def _listed(self) -> Mapping[str, Found]:
         if self._kind is not ResourceKind.SERVER:
@@ -200,13 +192,22 @@ class Deleting:
         self._unfiltered |= bool(listed) and found is not None
         return True, found
 
-    def _note_gone(self, id_: str) -> None:
+    def _complete(self, ended: Sequence[tuple[str, Completion]]) -> None:
+        """Record how deletes ended, by the ids of what they were for."""
+        if not ended:
+            return
+        operation = self._ledger.history.steps[ended[0][1].step].operation.id
+        self._ledger.complete(operation, [completion for _, completion in ended])
+        for id_, completion in ended:
+            self._note_end(id_, completion)
+
+    def _note_end(self, id_: str, completion: Completion) -> None:
+        if completion.outcome is StepOutcome.FAILED:
+            attempts = self._attempts[id_]
+            if attempts >= self._journal.settings.delete_attempts:
+                self.given_up[id_] = f"not deleted in {attempts} attempts: {completion.reason}"
+            return
         self.deleted.append(id_)
         if not self._many:
             self._progress(f"{id_} is gone")
         count(Count.DELETIONS)
-
-    def _complete(self, completions: Iterable[Completion]) -> None:
-        done = list(completions)
-        if done:
-            self._ledger.complete(self._ledger.history.steps[done[0].step].operation.id, done)

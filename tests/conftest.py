@@ -40,7 +40,7 @@ def nova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def running_full_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The same with a real neutron and cinder, either of which comes back four seconds after its death."""
-    with local_cloud(tmp_path_factory.mktemp("full-cloud"), options=("--full", "--respawn", "4")) as ready:
+    with local_cloud(tmp_path_factory.mktemp("full-cloud"), "--full", "--respawn", "4") as ready:
         yield ready
 
 

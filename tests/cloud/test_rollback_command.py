@@ -1,75 +1,12 @@
 """`provjournal rollback` and `provjournal sweep` on a real Nova, as an operator runs them."""
 
-import json
-import os
-import subprocess
-import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import openstack
 import pytest
-from faults_settings import SETTINGS
+from bench import Bench
 
-from journal.events import OperationKind
-from journal.journal import Journal
-from journal.steps import Refused, Step
 from projections.fold import fold
-from rollback import Handler, NoRecord, OpenStackCloud
-
-
-class Bench:
-    """A journal, the real Nova, and what an operator types."""
-
-    def __init__(self, nova: dict[str, Any], folder: Path) -> None:
-        self.folder = folder
-        self.cloud = OpenStackCloud.connect("demo", SETTINGS)
-        self.journal = Journal.open(f"sqlite:///{folder}/journal.db", upgrade=True, settings=SETTINGS)
-        self._server = {"image_id": nova["image"], "flavor_id": nova["flavor"], "networks": "none"}
-
-    def create(self, step: Step) -> str:
-        return self.cloud.create_server(step, **self._server)
-
-    def dead_create(self, cluster: str, servers: int) -> list[str]:
-        """A create whose conductor died once it had created some servers."""
-        op = self.journal.begin(cluster, OperationKind.CREATE, self.cloud.name)
-        steps = [op.create_server("worker", f"{cluster}-w{number}") for number in range(servers)]
-        made = op.run_all(steps, lambda step: step.created(self.create(step)))
-        op.release()
-        return [str(step.server_id) for step in made]
-
-    def late(self, cluster: str) -> str:
-        """A server whose create was called refused, and which turned up after its cluster was compensated."""
-        steps: list[Step] = []
-        with (
-            Handler(self.journal, self.cloud, NoRecord).operation(cluster, OperationKind.CREATE) as op,
-            op.create_server("worker", f"{cluster}-late") as step,
-        ):
-            steps.append(step)
-            raise Refused("HTTP 409")
-        (step,) = steps
-        return self.create(Step(step.journal, cluster, step.id, step.deadline + timedelta(hours=1), step.name))
-
-    def run(self, *command: str) -> tuple[int, list[dict[str, Any]], str]:
-        program = Path(sys.executable).with_name("provjournal")
-        url = f"sqlite:///{self.folder}/journal.db"
-        more = ("--cloud", "demo", "--settle-seconds", "1", "-f", "json")
-        done = subprocess.run(
-            [program, "--journal", url, *command, *more],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            check=False,
-            env=os.environ,
-        )
-        assert "Traceback" not in done.stderr
-        return done.returncode, json.loads(done.stdout or "[]"), done.stderr
-
-    @property
-    def left(self) -> set[str]:
-        with openstack.connect(cloud="demo") as connection:
-            return {server.id for server in connection.compute.servers()}
 
 
 @pytest.fixture

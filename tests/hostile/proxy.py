@@ -5,11 +5,12 @@ import json
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
@@ -31,6 +32,7 @@ class Kind(Enum):
     REPEATED = "sent twice"
     SHORTENED = "its listing lacks a server"
     HIDDEN = "its servers are in a cell that is down"
+    UNFILTERED = "its filter is dropped"
     EXPIRED = "its token has expired"
     ANSWERED = "answered in Nova's place"
     ACTED = "answered wrongly although Nova acted"
@@ -53,6 +55,8 @@ class Fault:
                 return call.startswith(("POST", "DELETE"))
             case Kind.SHORTENED | Kind.HIDDEN:
                 return "/servers/detail" in call
+            case Kind.UNFILTERED:
+                return "tags=" in call
             case _:
                 return True
 
@@ -72,9 +76,12 @@ class _Answer:
 
 
 class HostileProxy:
-    """A proxy on a free port. `at` is the number of the request to Nova, counted from 0, that `fault` happens to."""
+    """A proxy on a free port.
 
-    def __init__(self, compute_port: int, *, fault: Fault | None = None, at: int = -1, patience: float = 0) -> None:
+    `at` is the number of the request to Nova, counted from 0, that `fault` happens to; or a text, for all that contain it.
+    """
+
+    def __init__(self, compute_port: int, *, fault: Fault | None = None, at: int | str = -1, patience: float = 0) -> None:
         self.calls: list[str] = []
         """The requests to Nova so far: method and path, without ids and numbers."""
         self.fault = fault
@@ -86,6 +93,12 @@ class HostileProxy:
         """How many servers a page of a listing holds; 0 for as many as Nova likes."""
         self.counts = False
         """Whether requests count: set it once everything is prepared."""
+        self.answers: Counter[int] = Counter()
+        """How often each HTTP code was the answer to a request that counts."""
+        self.watch: Callable[[str], object] = lambda _: None
+        """Is told each request that counts, with its ids, before it is passed on."""
+        self.skew_seconds = 0.0
+        """How far ahead the clock is that the `Date` of answers is read from."""
         self._lock = threading.Lock()
         self._late: list[threading.Thread] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Relay", (_Relay,), {"proxy": self}))
@@ -108,13 +121,18 @@ class HostileProxy:
         for thread in self._late:
             thread.join()
 
-    def decide(self, port: int | None, call: str) -> Fault | None:
-        """Note a call, and return what happens to it."""
-        if port != self.compute_port or not self.counts:
-            return None
+    def decide(self, request: str) -> Fault | None:
+        """Note a request that counts, and return what happens to it."""
         with self._lock:
-            self.calls.append(call)
-            return self.fault if len(self.calls) - 1 == self.at else None
+            self.calls.append(UUID.sub("ID", request))
+            is_due = self.at in request if isinstance(self.at, str) else self.at == len(self.calls) - 1
+        self.watch(request)
+        return self.fault if is_due else None
+
+    def note(self, code: int) -> None:
+        """Note what was answered to a request that counts."""
+        with self._lock:
+            self.answers[code] += 1
 
     def later(self, action: Callable[[], object]) -> None:
         """Do something once the client has given up."""
@@ -130,6 +148,7 @@ class HostileProxy:
 
 class _Relay(BaseHTTPRequestHandler):
     proxy: HostileProxy
+    is_counted = False
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class names it)
@@ -146,7 +165,10 @@ class _Relay(BaseHTTPRequestHandler):
         target = f"{url.path}?{url.query}" if url.query else url.path
         if self.proxy.page and LISTING.match(target):
             target += f"{'&' if url.query else '?'}limit={self.proxy.page}"
-        fault = self.proxy.decide(url.port, _called(self.command, target))
+        self.is_counted = self.proxy.counts and url.port == self.proxy.compute_port
+        fault = self.proxy.decide(f"{self.command} {target}") if self.is_counted else None
+        if fault is not None and fault.kind is Kind.UNFILTERED:
+            target = _without_filter(target)
 
         def send() -> _Answer:
             headers = {key: said for key, said in self.headers.items() if key.lower() not in ("proxy-connection", "connection")}
@@ -183,6 +205,8 @@ class _Relay(BaseHTTPRequestHandler):
                 self._answer(_rewritten(send(), lambda rows: rows[1:]))
             case Kind.HIDDEN:
                 self._answer(_rewritten(send(), _in_a_cell_that_is_down if "?" not in self.path else lambda _: []))
+            case Kind.UNFILTERED:
+                self._answer(send())
             case Kind.EXPIRED:
                 self._answer(_said(401))
             case Kind.ANSWERED:
@@ -191,7 +215,13 @@ class _Relay(BaseHTTPRequestHandler):
                 send()
                 self._answer(_said(fault.code))
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the time by a clock that may be off."""
+        return super().date_time_string((time.time() if timestamp is None else timestamp) + self.proxy.skew_seconds)
+
     def _answer(self, answer: _Answer, *, cut: bool = False) -> None:
+        if self.is_counted:
+            self.proxy.note(answer.code)
         self.send_response(answer.code)
         for key, said in answer.headers:
             if key.lower() not in ("content-length", "transfer-encoding", "connection", "server", "date"):
@@ -203,9 +233,11 @@ class _Relay(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or cut
 
 
-def _called(method: str, target: str) -> str:
-    """Return a call as a matrix names it: without ids."""
-    return f"{method} {UUID.sub('ID', target)}"
+def _without_filter(target: str) -> str:
+    """Return the target of a listing as Nova takes it that drops a filter silently."""
+    url = urlsplit(target)
+    kept = [(key, said) for key, said in parse_qsl(url.query) if key in ("limit", "marker")]
+    return url._replace(query=urlencode(kept)).geturl()
 
 
 def _said(code: int) -> _Answer:

@@ -430,6 +430,7 @@ def test_a_server_that_cannot_be_deleted_ends_the_attempt_and_the_operation_stay
     report = world.rollback()
     assert not report.complete
     assert len([call for call in world.cloud.calls if call[0] == "delete"]) == 6
+    assert report.problems[0].endswith(": not deleted in 3 attempts: the cloud refused: HTTP 409: locked")
     assert world.history.errors[-1] == "; ".join(report.problems)
     assert world.rollback().complete
 

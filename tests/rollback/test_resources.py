@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import attrs
 import pytest
@@ -130,7 +130,7 @@ def test_what_cannot_be_deleted_with_its_server_waits_for_the_next_attempt(world
     world.cloud.fails["delete"] = [CloudRefused("HTTP 409: locked")] * 3
     report = world.rollback()
     assert report.problems == (
-        f"server {server}: not deleted in 3 attempts",
+        f"server {server}: not deleted in 3 attempts: the cloud refused: HTTP 409: locked",
         f"port {port}: server {server}, which uses it, is still there",
     )
     assert world.deleted == [server] * 3
@@ -479,7 +479,7 @@ def test_a_server_is_no_other_resource(world: World, plan: str) -> None:
 # The mark as text
 
 
-MARKS = Marks(uuid4(), "c-1", uuid4())
+MARKS = Marks(UUID("0c3f2b0e-5d1c-4f6e-9a52-6a1f8a1b7c01"), "c-1", UUID("7f0a9a34-11de-4d6b-8c3b-2f9c66a1d902"))
 
 
 @pytest.mark.parametrize(
