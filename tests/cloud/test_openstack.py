@@ -1,6 +1,5 @@
 """The adapter on a real Nova: the contract, and what only a real cloud can show."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,14 +10,13 @@ import pytest
 from contracts.cloud import CloudContract
 from faults_settings import SETTINGS
 from hostile.proxy import Fault, HostileProxy, Kind
+from waiting import until
 
 from journal.steps import Refused, Step
 from rollback import OpenStackCloud
 from rollback.cloud import DeleteAnswer
 from rollback.errors import CloudError, CloudRefused, UnknownCloud, UnsuitableCloud
 from rollback.openstack import MICROVERSION
-
-SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +35,6 @@ def create(cloud: OpenStackCloud, nova: dict[str, Any]) -> Callable[..., str]:
         return cloud.create_server(step, **given)
 
     return create
-
-
-def until(seen: Callable[[], bool]) -> None:
-    """Ask a real cloud until it shows something; there is no event to await."""
-    deadline = time.monotonic() + SECONDS
-    while not seen():
-        assert time.monotonic() < deadline, "the cloud did not show it in time"
 
 
 class TestRealNova(CloudContract):
