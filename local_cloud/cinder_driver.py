@@ -2,7 +2,7 @@
 
 inject=create_fail       the volume goes to error
 inject=create_slow:SECS  the volume is creating for SECS seconds
-inject=delete_fail       the first delete fails (error_deleting), the second one works
+inject=delete_fail       the first delete fails (error_deleting), the second one, of an administrator, works
 inject=delete_slow:SECS  deleting takes SECS seconds
 inject=connect_fail      no server can be connected: one that is created with the volume goes to ERROR
 """

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -61,12 +62,7 @@ def follow(parent: int, stop: Callable[[int], NoReturn]) -> None:
 def start(state: State, settings: Settings, children: Children, progress: Progress) -> None:
     """Bring everything up, as far as needed from nothing, and say READY."""
     directory = state.directory
-    ports = state.prepared_ports(settings)
-    sockets = serve.bind_all(ports) if ports else None
-    fresh = sockets is None
-    if sockets is None:
-        state.clear()
-        sockets = {name: serve.bind() for name in (config.FULL_PORTS if settings.full else config.PORTS)}
+    sockets, fresh = take_ports(state, settings)
     ports = {name: bound.getsockname()[1] for name, bound in sockets.items()}
     config.write(directory, ports, settings)
     progress.divert(directory / "nova.log")
@@ -121,6 +117,16 @@ def start(state: State, settings: Settings, children: Children, progress: Progre
     }
     write_json(directory / "ready.json", ready)
     progress.line(f"READY {clouds}")
+
+
+def take_ports(state: State, settings: Settings) -> tuple[dict[str, socket.socket], bool]:
+    """Bind the ports of the last start, or others for a cloud that must be prepared anew; say whether it must."""
+    ports = state.prepared_ports(settings)
+    sockets = serve.bind_all(ports) if ports else None
+    if sockets is not None:
+        return sockets, False
+    state.clear()
+    return {name: serve.bind() for name in (config.FULL_PORTS if settings.full else config.PORTS)}, True
 
 
 def wait(children: Children, name: str, address: str, progress: Progress) -> None:

@@ -157,7 +157,7 @@ rpc_response_timeout = 5
 [database]
 connection = sqlite:///{state}/neutron.db
 [ml2]
-type_drivers = local,flat,vlan
+type_drivers = local
 project_network_types = local
 mechanism_drivers = local_cloud
 extension_drivers = port_security,tag_ports_during_bulk_creation

@@ -11,6 +11,7 @@ from bench import until
 from contracts.cloud import CloudContract
 from faults_settings import SETTINGS
 from hostile.proxy import Fault, HostileProxy, Kind
+from waiting import until
 
 from journal.steps import Refused, Step
 from rollback import OpenStackCloud
