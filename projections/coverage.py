@@ -2,7 +2,7 @@
 
 A server is covered by the steps that list it, and by those that list nothing and came after it. What a server brings
 along is covered with the server: which one that is, the creates of servers that list it and the sightings say. Where no
-create lists it, whatever was put to work after it may use it.
+create lists it, whatever was put to work may use it, once its id was known.
 """
 
 from collections.abc import Iterator
@@ -31,10 +31,8 @@ def covering_steps(history: History, origins: Origins, resource: Resource) -> It
 def using_steps(history: History, origins: Origins, resource: Resource) -> Iterator[Step]:
     """Yield the steps after which a resource may hold data, some perhaps twice."""
     yield from (step for step in covering_steps(history, origins, resource) if step.may_hold_data)
-    if resource.kind is not ResourceKind.SERVER and not resource.used_by:
-        created_by = origins.of[resource.id].created_by
-        since = 0 if created_by is None else created_by.begun
-        yield from (step for step in history.uses if step.begun > since)
+    if resource.kind is not ResourceKind.SERVER and not resource.used_by and resource.named is not None:
+        yield from (step for step in history.uses if step.begun > resource.named)
 
 
 def seen_users(history: History, resource: Resource) -> list[Resource]:

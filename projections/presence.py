@@ -5,7 +5,8 @@ speaks for a moment: an observation for its `as_of`, everything else for its own
 one moment, the later event.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
+from typing import Final
 from uuid import UUID
 
 import attrs
@@ -13,6 +14,9 @@ import attrs
 from journal.events import StepOutcome
 from projections.fold import History, Listing, Resource, Step
 from projections.origin import TIMELESS, Origins
+
+SOFTLY_DELETED: Final = "soft-deleted: it can still be restored"
+"""The reason with which the compensator completes a delete that can be undone."""
 
 
 @attrs.frozen(order=True)
@@ -91,17 +95,29 @@ def _proves_absent(listing: Listing, create: Step, unknown_time: dict[str, UUID]
 def knowledge(history: History, origins: Origins) -> dict[str | UUID, object]:
     """Return all that observations have taught: what an observation must change to be news.
 
-    That a server which is gone has let go of something is no news.
+    That a server which is gone has let go of something is no news, unless it was one that lingers.
     """
     facts = {resource.id: presence(history, origins, resource) for resource in history.resources.values()}
     there = {id_: fact is None or fact.there for id_, fact in facts.items()}
+    holding = {id_ for id_, resource in history.resources.items() if there[id_] or lingers(resource)}
     seen: dict[str | UUID, object] = {
-        resource.id: (there[resource.id], resource.mark, resource.made_at, resource.name, *_shown(resource, there))
+        resource.id: (there[resource.id], resource.mark, resource.made_at, resource.name, *_shown(history, resource, holding))
         for resource in history.resources.values()
     }
     return {**seen, **dict.fromkeys(absent_creates(history, origins), "absent")}
 
 
-def _shown(resource: Resource, there: Mapping[str, bool]) -> tuple[object, ...]:
+def _shown(history: History, resource: Resource, holding: Collection[str]) -> tuple[object, ...]:
     last = resource.last_seen
-    return () if last is None else (last.status, tuple(id_ for id_ in last.attached_to if there.get(id_, True)))
+    if last is None:
+        return ()
+    return last.status, tuple(id_ for id_ in last.attached_to if id_ in holding or id_ not in history.resources)
+
+
+def lingers(server: Resource) -> bool:
+    """Whether a server is soft-deleted, as far as was told: it is gone, but lets go of nothing that it uses.
+
+    Nova does not list such a server, so how its delete ended says so.
+    """
+    ends = (step.completion.reason for step in server.deletes if step.completion is not None)
+    return server.status == "SOFT_DELETED" or SOFTLY_DELETED in ends

@@ -25,6 +25,7 @@ from journal.events import (
 )
 from projections.fold import History, Operation, Step
 from projections.origin import origins
+from projections.presence import SOFTLY_DELETED
 from rollback.cloud import Found
 from rollback.deletable import FOUND_BY_MARK
 from rollback.plan import Plan, plan
@@ -77,7 +78,7 @@ def end_of_delete(found: Found | None) -> tuple[StepOutcome, str | None] | None:
         return StepOutcome.SUCCEEDED, None
     if found.status in DELETED_STATUSES:
         soft = found.status == "SOFT_DELETED"
-        return StepOutcome.SUCCEEDED, "soft-deleted: it can still be restored" if soft else None
+        return StepOutcome.SUCCEEDED, SOFTLY_DELETED if soft else None
     if found.status == "ERROR" and found.kind is ResourceKind.SERVER and not found.is_deleting:
         return StepOutcome.FAILED, "the server went to ERROR while it was deleted"
     if found.status == STUCK_VOLUME:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from journal.events import PlanAction, ResourceKind
 from projections.fold import History, Resource
-from projections.verdicts import Verdict
+from projections.presence import lingers
 from rollback.cloud import Found
 from rollback.marks import Agreement, Marks, agreement, agreement_of_other
 from rollback.plan import Plan
@@ -41,16 +41,13 @@ HELD_BY_USERS: Final = frozenset({ResourceKind.PORT, ResourceKind.VOLUME, Resour
 """The kinds that their services refuse to delete as long as a server uses them."""
 
 
-SOFT_DELETED: Final = "SOFT_DELETED"
-
-
 def still_used(history: History, now: Plan) -> dict[str, str]:
     """Return what is to be deleted but not before a server that uses it, or may, is gone: by id, why.
 
     A server that is soft-deleted is gone for us, yet it lets go of nothing until the cloud reclaims it.
     """
     servers = [verdict for verdict in now.verdicts if verdict.is_server]
-    gone = {verdict.id for verdict in servers if verdict.action is PlanAction.NONE and not _lingers(history, verdict)}
+    gone = {v.id for v in servers if v.action is PlanAction.NONE and v.id and not lingers(history.resources[v.id])}
     going = {verdict.id or verdict.step: verdict for verdict in servers if verdict.action in (PlanAction.DELETE, PlanAction.FIND)}
     by_create = {verdict.step: verdict for verdict in going.values()}
     waits = {}
@@ -67,10 +64,6 @@ def still_used(history: History, now: Plan) -> dict[str, str]:
         elif made_with is not None:
             waits[verdict.id] = f"server {made_with.id or made_with.name}, which was made with it, may still be there"
     return waits
-
-
-def _lingers(history: History, server: Verdict) -> bool:
-    return server.id is not None and history.resources[server.id].status == SOFT_DELETED
 
 
 def lost_history(history: History, journal: UUID, found: Mapping[str, Found]) -> str | None:

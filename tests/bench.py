@@ -4,30 +4,20 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import openstack
 from faults_settings import SETTINGS
+from waiting import until
 
 from journal.events import OperationKind
 from journal.journal import Journal
 from journal.steps import Refused, Step
 from projections.fold import fold
 from rollback import Handler, NoRecord, OpenStackCloud
-
-SECONDS: Final = 60
-
-
-def until(seen: Callable[[], bool]) -> None:
-    """Ask a real cloud until it shows something; there is no event to await."""
-    deadline = time.monotonic() + SECONDS
-    while not seen():
-        assert time.monotonic() < deadline, "the cloud did not show it in time"
 
 
 class Bench:

@@ -7,7 +7,7 @@ SECONDS = 60
 PAUSE = 0.05
 
 
-def until(seen: Callable[[], bool]) -> None:
+def until(seen: Callable[[], object]) -> None:
     """Ask a real cloud until it shows something; there is no event to await."""
     deadline = time.monotonic() + SECONDS
     while not seen():

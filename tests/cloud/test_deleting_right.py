@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 import openstack
 import pytest
-from bench import Bench, until
+from bench import Bench
+from waiting import until
 
 from examples.cloud import local_cloud
 from rollback import rollback_cluster

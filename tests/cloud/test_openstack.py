@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import openstack
 import pytest
-from bench import until
 from contracts.cloud import CloudContract
 from faults_settings import SETTINGS
 from hostile.proxy import Fault, HostileProxy, Kind

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from faults_settings import SETTINGS
 from openstack import exceptions as sdk
+from waiting import until
 
 from journal.events import OperationKind, ResourceKind
 from journal.journal import Journal
@@ -26,16 +26,8 @@ from rollback.cloud import DeleteAnswer
 from rollback.compensator import Report, rollback_cluster
 from rollback.errors import CloudError, CloudRefused
 
-SECONDS = 60
 PORT, VOLUME = ResourceKind.PORT, ResourceKind.VOLUME
 ORDER = (ResourceKind.SERVER, *OTHERS)
-
-
-def until(seen: Callable[[], object]) -> None:
-    """Ask a real cloud until it shows something; there is no event to await."""
-    deadline = time.monotonic() + SECONDS
-    while not seen():
-        assert time.monotonic() < deadline, "the cloud did not show it in time"
 
 
 def public_key() -> str:

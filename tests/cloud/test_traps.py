@@ -32,9 +32,9 @@ def test_where_the_filter_is_dropped_silently_no_server_of_others_is_judged_or_d
     unmarked = compute.create_server(name="filter-1-w0", image_id=nova["image"], flavor_id=nova["flavor"], networks="none").id
     proxy.fault, proxy.at, proxy.counts = Fault(Kind.UNFILTERED), "tags=", True
     found = sweep(Handler(bench.journal, bench.cloud, NoRecord))
-    assert found.servers == 2
+    assert found.marked == 2
     report = rollback_cluster(bench.journal, bench.cloud, "filter-1")
-    assert (report.complete, [verdict.server_id for verdict in report.planned.verdicts]) == (True, own)
+    assert (report.complete, [verdict.id for verdict in report.planned.verdicts]) == (True, own)
     assert report.deleted == tuple(own)
     assert {*same_journal, *other_journal, unmarked} <= bench.left
     assert len([call for call in proxy.calls if "tags=" in call]) >= 2

@@ -1,4 +1,4 @@
-"""A sample of `make faults`: faults at calls of create, scale, delete, compensation, recover and sweep, on a real Nova."""
+"""A sample of `make faults`: faults at calls of create, scale, delete, compensation, recover and sweep, on a real cloud."""
 
 import secrets
 from pathlib import Path
@@ -13,12 +13,12 @@ CASES = 12
 
 
 def test_whatever_the_network_does_nothing_leaks_and_nothing_that_holds_data_is_deleted(
-    nova: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    full_cloud: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = secrets.randbelow(10**6)
-    everything = cases(nova, tmp_path, list(ACTS))
+    everything = cases(full_cloud, tmp_path, list(ACTS))
     chosen = Random(seed).sample(everything, CASES)
     with capsys.disabled():
         print(f"\nhostile cloud: {CASES} of {len(everything)} cases, seed {seed}")
-    breaches = {str(case): result.breaches for case, result in run(nova, tmp_path / "cases", chosen, AT_ONCE)}
+    breaches = {str(case): result.breaches for case, result in run(full_cloud, tmp_path / "cases", chosen, AT_ONCE)}
     assert {case: found for case, found in breaches.items() if found} == {}

@@ -1,7 +1,7 @@
-"""Every fault at every call of create, scale, delete, compensation, recover and sweep, on a real Nova: `make faults`.
+"""Every fault at every call of create, scale, delete, compensation, recover and sweep, on a real cloud: `make faults`.
 
-The calls are those of a recorded run. After each, faults stop, everything settles, and an oracle looks into Nova's own
-database. Ends with 1 on any breach.
+The calls are those of a recorded run, to Nova, Neutron and Cinder. After each, faults stop, everything settles, and an
+oracle looks into the services' own databases. Ends with 1 on any breach.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def cases(nova: dict[str, Any], folder: Path, acts: Sequence[str]) -> list[Case]
     play("create", nova, folder / "warm", "warm")
     found = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        records = pool.map(lambda act: play(act, nova, folder / f"{act}-recorded", f"{act}-recorded"), acts)
+        records = pool.map(lambda act: play(act, nova, folder / f"{act}-recorded", f"{act.replace(' ', '-')}-recorded"), acts)
     for act, recorded in zip(acts, records, strict=True):
         assert not recorded.breaches, f"{act} without a fault: {recorded.breaches}"
         seen: Counter[str] = Counter()
@@ -57,7 +57,7 @@ def cases(nova: dict[str, Any], folder: Path, acts: Sequence[str]) -> list[Case]
 
 def played(nova: dict[str, Any], folder: Path, number: int, case: Case) -> Result:
     """Play one case."""
-    name = f"{case.act}-{number}"
+    name = f"{case.act.replace(' ', '-')}-{number}"
     try:
         return play(case.act, nova, folder / name, name, case.fault, case.at)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is a breach of this case)
@@ -100,7 +100,7 @@ def main() -> int:
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="provjournal-faults-") as name, local_cloud(Path(name) / "cloud") as nova:
+    with tempfile.TemporaryDirectory(prefix="provjournal-faults-") as name, local_cloud(Path(name) / "cloud", "--full") as nova:
         os.environ["OS_CLIENT_CONFIG_FILE"] = nova["clouds_yaml"]
         folder = Path(name) / "journals"
         chosen = cases(nova, folder, args.act or list(ACTS))

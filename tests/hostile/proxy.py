@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}")
 LISTING = re.compile(r"^/v2\.1/servers/detail\b")
+ANY_LISTING = re.compile(r"/(servers/detail|os-server-groups|os-keypairs|ports|floatingips|security-groups|volumes/detail)(\?|$)")
 ANSWERED = (400, 403, 404, 409, 413, 429, 500, 502, 503, 504)
 """The codes that are answered in place of Nova."""
 ACTED = (500, 502, 503, 504)
@@ -30,7 +31,7 @@ class Kind(Enum):
     DELAYED = "delayed until the client has given up"
     TRUNCATED = "its answer is truncated"
     REPEATED = "sent twice"
-    SHORTENED = "its listing lacks a server"
+    SHORTENED = "its listing lacks a row"
     HIDDEN = "its servers are in a cell that is down"
     UNFILTERED = "its filter is dropped"
     EXPIRED = "its token has expired"
@@ -53,7 +54,9 @@ class Fault:
         match self.kind:
             case Kind.REPEATED:
                 return call.startswith(("POST", "DELETE"))
-            case Kind.SHORTENED | Kind.HIDDEN:
+            case Kind.SHORTENED:
+                return call.startswith("GET") and ANY_LISTING.search(call) is not None
+            case Kind.HIDDEN:
                 return "/servers/detail" in call
             case Kind.UNFILTERED:
                 return "tags=" in call
@@ -76,19 +79,19 @@ class _Answer:
 
 
 class HostileProxy:
-    """A proxy on a free port.
+    """A proxy on a free port, in front of the services on some other ports.
 
-    `at` is the number of the request to Nova, counted from 0, that `fault` happens to; or a text, for all that contain it.
+    `at` is the number of the request to them, counted from 0, that `fault` happens to; or a text, for all that contain it.
     """
 
-    def __init__(self, compute_port: int, *, fault: Fault | None = None, at: int | str = -1, patience: float = 0) -> None:
+    def __init__(self, *ports: int, fault: Fault | None = None, at: int | str = -1, patience: float = 0) -> None:
         self.calls: list[str] = []
-        """The requests to Nova so far: method and path, without ids and numbers."""
+        """The requests to those services so far: method and path, without ids and numbers."""
         self.fault = fault
         self.at = at
         self.patience = patience
         """How long the client waits for an answer, in seconds."""
-        self.compute_port = compute_port
+        self.ports = frozenset(ports)
         self.page = 0
         """How many servers a page of a listing holds; 0 for as many as Nova likes."""
         self.counts = False
@@ -165,7 +168,7 @@ class _Relay(BaseHTTPRequestHandler):
         target = f"{url.path}?{url.query}" if url.query else url.path
         if self.proxy.page and LISTING.match(target):
             target += f"{'&' if url.query else '?'}limit={self.proxy.page}"
-        self.is_counted = self.proxy.counts and url.port == self.proxy.compute_port
+        self.is_counted = self.proxy.counts and url.port in self.proxy.ports
         fault = self.proxy.decide(f"{self.command} {target}") if self.is_counted else None
         if fault is not None and fault.kind is Kind.UNFILTERED:
             target = _without_filter(target)
@@ -249,7 +252,8 @@ def _said(code: int) -> _Answer:
 def _rewritten(answer: _Answer, change: Callable[[list[Any]], list[Any]]) -> _Answer:
     """Return a listing with other rows."""
     document = json.loads(answer.body)
-    document["servers"] = change(document["servers"])
+    (rows,) = (name for name, said in document.items() if isinstance(said, list) and not name.endswith("_links"))
+    document[rows] = change(document[rows])
     return attrs.evolve(answer, body=json.dumps(document).encode())
 
 

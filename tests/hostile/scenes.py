@@ -1,7 +1,5 @@
-"""What is done under a fault, and what must hold at the end as one sees it who looks into Nova's own database."""
+"""What is done under a fault, and what must hold at the end as one sees it who looks into the services' own databases."""
 
-import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -10,10 +8,11 @@ from typing import Any, Final
 import attrs
 import openstack
 
+from hostile.oracle import Oracle
 from hostile.proxy import Fault, HostileProxy
 from journal import Journal, Settings, Step
 from journal.errors import JournalError
-from journal.events import OperationKind, VerdictName
+from journal.events import OperationKind, ResourceKind, VerdictName
 from journal.recorder import Operation
 from journal.verify import verify_stream
 from projections.fold import fold
@@ -26,8 +25,8 @@ SETTINGS: Final = Settings(
 )
 MOST_ROUNDS: Final = 6
 """In how many rounds everything must have come to an end once the faults have stopped."""
-SECONDS: Final = 40.0
-"""How long Nova may take to finish what it has accepted."""
+PUBLIC_KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF4Z4HS1RKLmEBqvyRi4y8JN0CeOwJH6kVEL8CRV5vBF of nobody"
+"""A key that opens nothing."""
 
 
 @attrs.define
@@ -91,6 +90,46 @@ class Scene:
         self.create_server(op.create_server("worker", f"{self.cluster}-w1").__enter__())
         op.release()
 
+    # what servers bring along
+
+    def create_resource(self, step: Step) -> None:
+        step.created(self.cloud.create_resource(step, **self.attributes[step.kind]))
+
+    @property
+    def attributes(self) -> dict[ResourceKind, dict[str, Any]]:
+        """What each kind is made with, in the order in which they are made."""
+        return {
+            ResourceKind.PORT: {"network_id": self.nova["network"]},
+            ResourceKind.VOLUME: {"size": 1},
+            ResourceKind.FLOATING_IP: {"floating_network_id": self.nova["external_network"]},
+            ResourceKind.SECURITY_GROUP: {},
+            ResourceKind.SERVER_GROUP: {"policy": "soft-anti-affinity"},
+            ResourceKind.KEYPAIR: {"public_key": PUBLIC_KEY},
+        }
+
+    def bring(self) -> None:
+        """Create one of each kind, and put them to use."""
+        self.may_be_lost = True
+        with self.handler("conductor").operation(self.cluster, OperationKind.CREATE) as op:
+            made = [
+                str(op.create_resource(kind, f"{self.cluster}-{kind}").run(self.create_resource).resource_id)
+                for kind in self.attributes
+            ]
+            with op.start():
+                self.holds_data.update(made)
+        created = next(iter(fold(op.stream.events).operations.values()))
+        self.may_be_lost = str(created.outcome) != "succeeded"
+
+    def die_bringing(self) -> None:
+        """A conductor dies while it creates one of each kind: all are known but the last port."""
+        self.may_be_lost = True
+        handler = self.handler("dead")
+        op = handler.journal.begin(self.cluster, OperationKind.CREATE, self.cloud.name)
+        for kind in self.attributes:
+            op.create_resource(kind, f"{self.cluster}-{kind}").run(self.create_resource)
+        self.create_resource(op.create_resource(ResourceKind.PORT, f"{self.cluster}-lost").__enter__())
+        op.release()
+
     def come_late(self) -> None:
         """A server turns up after its cluster was compensated."""
         self.die()
@@ -127,35 +166,22 @@ class Scene:
 
     # what must hold
 
-    def instances(self) -> set[str]:
-        """Return the servers of the cluster that are there, by Nova's own database."""
-        path = Path(self.nova["clouds_yaml"]).parent / "nova_cell1.db"
-        until = time.monotonic() + SECONDS
-        while True:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as database:
-                rows = database.execute(
-                    "SELECT uuid, task_state FROM instances WHERE deleted = 0 AND display_name LIKE ?", (f"{self.cluster}-%",)
-                ).fetchall()
-            if not any(task for _, task in rows) or time.monotonic() > until:
-                return {uuid for uuid, _ in rows}
-            time.sleep(0.2)
-
     def breaches(self) -> Iterator[str]:
         """Yield what does not hold."""
         journal = self.handler("oracle").journal
-        there = self.instances()
+        there = Oracle(self.nova).there(self.cluster)
         head = journal.store.head(self.cluster)
         if head is None:
-            yield from (f"server {id_} is in no journal" for id_ in there)
+            yield from (f"{id_} is in no journal" for id_ in there)
             return
         history = fold(journal.store.read(self.cluster))
         accounted = {v.id for v in plan(history).verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
-        yield from (f"server {id_} leaked" for id_ in there - accounted)
-        yield from (f"server {id_} is accounted for, and gone" for id_ in accounted - there)
+        yield from (f"{id_} leaked" for id_ in there - accounted)
+        yield from (f"{id_} is accounted for, and gone" for id_ in accounted - there)
         if history.unfinished is not None:
             yield f"the {history.unfinished.kind} has not ended"
         if not self.may_be_lost:
-            yield from (f"server {id_} held data, and was deleted" for id_ in self.holds_data - there)
+            yield from (f"{id_} held data, and was deleted" for id_ in self.holds_data - there)
         yield from (f"verify: {problem}" for problem in verify_stream(journal.store, head) if problem is not None)
 
 
@@ -167,6 +193,9 @@ ACTS: Final[dict[str, tuple[tuple[Act, ...], Act]]] = {
     "compensation": ((Scene.die,), Scene.compensate),
     "recover": ((Scene.die,), Scene.recover),
     "sweep": ((Scene.come_late,), Scene.sweep),
+    "create all kinds": ((), Scene.bring),
+    "compensation of all kinds": ((Scene.die_bringing,), Scene.compensate),
+    "delete all kinds": ((Scene.bring,), Scene.delete),
 }
 """What is prepared, and what is done under the fault, by name."""
 
@@ -185,7 +214,8 @@ def play(act: str, nova: dict[str, Any], folder: Path, name: str, fault: Fault |
     """Do one act, with a fault at one of its calls, then let everything settle without faults and look at what is left."""
     folder.mkdir(parents=True)
     before, under_fault = ACTS[act]
-    with HostileProxy(nova["ports"]["compute"], fault=fault, at=at, patience=SETTINGS.api_timeout_seconds) as proxy:
+    ports = (nova["ports"][service] for service in ("compute", "network", "volume"))
+    with HostileProxy(*ports, fault=fault, at=at, patience=SETTINGS.api_timeout_seconds) as proxy:
         connection = openstack.connect(cloud="demo", api_timeout=SETTINGS.api_timeout_seconds)
         connection.session.session.proxies = {"http": proxy.url}
         with closing(connection):

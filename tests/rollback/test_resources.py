@@ -227,6 +227,25 @@ def test_many_are_waited_for_by_listing(world: World) -> None:
     assert calls.count("list_kind") <= 3 + 12
 
 
+def test_what_a_soft_deleted_server_still_holds_is_not_asked_for(world: World) -> None:
+    port, server = world.dead_create(PORT)
+    delete = world.cloud.delete
+
+    def softly(id_: str, *kind: Any) -> DeleteAnswer:
+        if id_ != server:
+            return delete(id_, *kind)
+        world.cloud.servers[id_].status = "SOFT_DELETED"
+        return DeleteAnswer.ACCEPTED
+
+    world.cloud.delete = softly  # type: ignore[method-assign] # this cloud deletes softly
+    report = world.rollback()
+    assert (report.deleted, report.problems) == ((server,), (f"port {port}: server {server}, which uses it, is still there",))
+    assert port not in world.deleted
+    world.cloud.servers.pop(server)
+    world.cloud.others[port].attached_to.clear()
+    assert world.rollback().complete
+
+
 # Kept
 
 
@@ -346,6 +365,22 @@ def test_a_repeated_request_is_deleted_and_a_copy_is_kept(world: World) -> None:
     assert set(world.cloud.others) == {copy}
     assert second in world.deleted
     assert world.verdicts[copy] is VerdictName.FOREIGN
+
+
+def test_a_second_one_that_nobody_knew_of_is_not_taken_for_used(world: World) -> None:
+    op = world.begin()
+    with op.create_resource(PORT, "twice") as step:
+        step.created(world.cloud.create_resource(step))
+        second = world.cloud.land_other(step)
+    world.server(op, str(step.resource_id))
+    with op.start():
+        pass
+    op.succeed()
+    op.release()
+    world.clock.sleep(300)
+    assert world.verdicts[second] is VerdictName.NEW
+    assert world.rollback().complete
+    assert world.deleted == [second]
 
 
 def test_a_cluster_without_such_things_asks_no_service_for_them(world: World) -> None:

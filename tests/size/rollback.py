@@ -180,8 +180,8 @@ class Size:
             assert head is not None
             yield from (str(problem) for problem in verify_stream(journal.store, head) if problem is not None)
             history = fold(journal.store.read(CLUSTER))
-        if history.unfinished is not None or len(history.servers) != self.servers:
-            yield f"the journal knows {len(history.servers)} servers, and its operation is {history.unfinished}"
+        if history.unfinished is not None or len(history.resources) != self.servers:
+            yield f"the journal knows {len(history.resources)} servers, and its operation is {history.unfinished}"
 
 
 def vanish(nova: dict[str, Any], cloud: OpenStackCloud, server_id: str) -> None:
