@@ -118,10 +118,13 @@ class Size:
         self.progress(Counted(self.servers, self.servers, "servers are ACTIVE"))
 
     def states(self) -> Counter[str]:
-        """Return how many servers of the cluster there are, by state, as Nova's own database has it."""
+        """Return how many servers of the cluster there are, by state, as Nova's own database has it.
+
+        The row of a server stays for a while after it is deleted: until its host has told Placement.
+        """
         path = Path(self.nova["clouds_yaml"]).parent / "nova_cell1.db"
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as database:
-            statement = "SELECT vm_state FROM instances WHERE deleted = 0 AND display_name LIKE ?"
+            statement = "SELECT vm_state FROM instances WHERE deleted = 0 AND vm_state != 'deleted' AND display_name LIKE ?"
             return Counter(state for (state,) in database.execute(statement, (f"{CLUSTER}-%",)))
 
     def vanish_at_the_second_page(self) -> list[str]:
