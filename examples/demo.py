@@ -179,9 +179,9 @@ def clean_up(cloud: OpenStackCloud, journal: Journal, cluster: str) -> None:
         ]
     )
     settle = ["--settle-seconds", str(SETTLE_SECONDS)]
-    columns = ["-c", "Server", "-c", "Name", "-c", "Verdict", "-c", "Action", "-c", "Because"]
+    columns = ["-c", "Id", "-c", "Name", "-c", "Verdict", "-c", "Action", "-c", "Because"]
     run(["provjournal", "rollback", cluster, "--dry-run", "--wait", *settle, *columns])
-    run(["provjournal", "rollback", cluster, "--wait", *settle, "-c", "Server", "-c", "Name", "-c", "Verdict", "-c", "Result"])
+    run(["provjournal", "rollback", cluster, "--wait", *settle, "-c", "Id", "-c", "Name", "-c", "Verdict", "-c", "Result"])
     show_servers(cloud, journal, cluster, "VMs in the cloud after the rollback")
 
 

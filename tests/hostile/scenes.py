@@ -195,7 +195,6 @@ ACTS: Final[dict[str, tuple[tuple[Act, ...], Act]]] = {
     "sweep": ((Scene.come_late,), Scene.sweep),
     "create all kinds": ((), Scene.bring),
     "compensation of all kinds": ((Scene.die_bringing,), Scene.compensate),
-    "delete all kinds": ((Scene.bring,), Scene.delete),
 }
 """What is prepared, and what is done under the fault, by name."""
 
