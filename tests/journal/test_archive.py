@@ -16,7 +16,7 @@ from builders import T0, create_server, events, started
 from contracts.store import LONG, begin, follow
 from sqlalchemy import event, text
 
-from journal.archive import SeenServers, archive_stream, finish_archiving, reason_to_keep
+from journal.archive import SeenResources, archive_stream, finish_archiving, reason_to_keep
 from journal.codec import Document
 from journal.errors import BrokenChain, DamagedStream, StreamArchived, UnreadableFile, VersionConflict
 from journal.events import (
@@ -348,13 +348,13 @@ def test_a_cluster_with_a_server_that_landed_late_is_kept(after: list[Data], rea
 
 def test_a_late_server_that_was_deleted_since_keeps_nothing() -> None:
     delete = DeleteServer(uuid4(), Stage.ROLLBACK, T0, "vm-9")
-    late = SeenServers()
+    late = SeenResources()
     for each in events(seen(LATE), delete, Completion(delete.step, StepOutcome.FAILED, reason="HTTP 409")):
         late.apply(each)
-    assert late.there == {"vm-9"}
+    assert set(late.there) == {"vm-9"}
     for each in events(Completion(delete.step, StepOutcome.SUCCEEDED)):
         late.apply(each)
-    assert late.there == set()
+    assert late.there == {}
 
 
 def test_a_stream_whose_unfinished_operation_was_hidden_is_damaged_and_kept(
