@@ -18,6 +18,7 @@ from journal.events import (
     OperationKind,
     OperationStarted,
     OperatorResolved,
+    ResourceKind,
     ServersAdopted,
     Word,
 )
@@ -146,9 +147,16 @@ class Journal:
         """Lift the hold."""
         return self._existing(cluster).append_next(HoldReleased(by, reason))[0]
 
-    def resolve(self, cluster: str, server_id: str, word: Word, *, by: str, reason: str) -> Event:
-        """Record an operator's word of a server (`new`, `unneeded`, `unsafe` or `in_service`): it overrides replay."""
-        return self._existing(cluster).append_next(OperatorResolved(word, by, reason, server_id=server_id))[0]
+    def resolve(self, cluster: str, id_: str, word: Word, *, by: str, reason: str) -> Event:
+        """Record an operator's word of a server, or of what one brings along, by its id: it overrides replay.
+
+        `word` is `new`, `unneeded`, `unsafe` or `in_service`. Raises UnknownStream, and OutOfOrder for an id that the
+        cluster does not know.
+        """
+        stream = self._existing(cluster)
+        is_server = stream.kind_of(id_) in (None, ResourceKind.SERVER)
+        said = OperatorResolved(word, by, reason, id_ if is_server else None, None, None if is_server else id_)
+        return stream.append_next(said)[0]
 
     def resolve_gone(self, cluster: str, step: UUID, *, by: str, reason: str) -> Event:
         """Record an operator's word that a create made nothing, or that what it made is gone: it is not in doubt any more."""

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from journal.clock import Clock
 from journal.codec import FIRST_HASH, from_document, to_document
 from journal.errors import DamagedStream, Fenced, OutOfOrder, StoreError, StreamArchived, VersionConflict
-from journal.events import Data, DeletionRequested, Event, OperationStarted, OwnershipTaken
+from journal.events import Data, DeletionRequested, Event, OperationStarted, OwnershipTaken, ResourceKind
 from journal.redaction import redacted
 from journal.rules import StreamRules
 from journal.snapshot import EVERY, Snapshot, is_due, state_in, taken
@@ -90,6 +90,10 @@ class Stream:
     def deletion_stands(self) -> bool:
         """Whether, as far as was read, somebody asked for the cluster's deletion and it has not come to an end."""
         return self._rules.deletion_stands
+
+    def kind_of(self, id_: str) -> ResourceKind | None:
+        """Return what the resource with this id is, as far as was read, or None if it is not known."""
+        return self._rules.known.get(id_)
 
     @property
     def _hash(self) -> str:

@@ -1,4 +1,4 @@
-"""The examples of docs/library.md run, one after the other, on a real Nova; and every public name stands in one."""
+"""The examples of docs/library.md run, in order, on a real Nova, Neutron and Cinder; every public name stands in one."""
 
 import os
 import re
@@ -16,10 +16,11 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_
 SHORT = "Settings(api_timeout_seconds=8, lease_seconds=9, settle_seconds=1, poll_seconds=0.3)"
 
 
-def test_the_examples_run(nova: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_run(full_cloud: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(os.environ, "OS_CLOUD", "demo")
-    names: dict[str, Any] = {"server": {"image_id": nova["image"], "flavor_id": nova["flavor"], "networks": "none"}}
+    server = {"image_id": full_cloud["image"], "flavor_id": full_cloud["flavor"], "networks": "none"}
+    names: dict[str, Any] = {"server": server, "network": full_cloud["network"]}
     for block in BLOCKS:
         exec(compile(block.replace("Settings()", SHORT), "docs/library.md", "exec"), names)  # noqa: S102 (our own documentation)
     names["lost"].close()

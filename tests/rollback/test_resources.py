@@ -290,16 +290,15 @@ def test_what_has_lost_its_mark_is_kept_and_reported_until_somebody_says_what_it
     report = world.rollback()
     assert [problem.partition(",")[0] for problem in report.problems] == [f"port {port}: its marks are gone"]
     assert report.problems[0].endswith("say of this port what it is, or mark it again")
-    stream = world.journal.stream("c-1")
-    stream.append_next(OperatorResolved(Word.NEW, "ops", "it is ours", resource_id=port))
+    event = world.journal.resolve("c-1", port, Word.NEW, by="ops", reason="it is ours")
+    assert event.data == OperatorResolved(Word.NEW, "ops", "it is ours", resource_id=port)
     assert world.rollback().complete
     assert world.deleted == [server, port]
 
 
 def test_a_mark_that_contradicts_is_never_touched(world: World) -> None:
     (port, _) = world.dead_create(PORT)
-    stream = world.journal.stream("c-1")
-    stream.append_next(OperatorResolved(Word.NEW, "ops", "it is ours", resource_id=port))
+    world.journal.resolve("c-1", port, Word.NEW, by="ops", reason="it is ours")
     world.cloud.others[port].text = Marks(uuid4(), "c-1", uuid4()).text
     report = world.rollback()
     assert "its marks contradict the journal" in report.problems[0]
@@ -308,7 +307,7 @@ def test_a_mark_that_contradicts_is_never_touched(world: World) -> None:
 
 def test_a_word_cannot_tear_a_port_from_a_server_that_stays(world: World) -> None:
     port, server = world.active(PORT)
-    world.journal.stream("c-1").append_next(OperatorResolved(Word.UNNEEDED, "ops", "free it", resource_id=port))
+    world.journal.resolve("c-1", port, Word.UNNEEDED, by="ops", reason="free it")
     report = world.rollback()
     assert report.problems == (f"port {port}: server {server}, which uses it, is still there",)
     assert world.deleted == []
