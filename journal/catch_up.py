@@ -6,7 +6,7 @@ transactions commit. What is left is to learn which streams have moved. Guard ro
 transaction that took long to commit turns up late, so each look goes back a little, and now and then looks at all.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -38,11 +38,13 @@ class CatchUp:
         store: EventStore,
         position: Mapping[str, Seen] | None = None,
         *,
+        wanted: Callable[[str], bool] = lambda _: True,
         overlap: timedelta = OVERLAP,
         all_every: int = ALL_EVERY,
     ) -> None:
-        """Go on from a position, or from the beginning."""
+        """Go on from a position, or from the beginning; `wanted`: of which streams."""
         self._store = store
+        self._wanted = wanted
         self._overlap = overlap
         self._all_every = all_every
         self._looks = 0
@@ -66,7 +68,8 @@ class CatchUp:
         looked_at = None
         for head in self._store.heads(changed_since=None if everything else self._since):
             looked_at = looked_at or head.read_at
-            yield from self._news(head)
+            if self._wanted(head.stream):
+                yield from self._news(head)
         if everything:
             self._look_for_archived()
         if looked_at is not None:

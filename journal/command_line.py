@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -20,7 +21,15 @@ from cliff.show import ShowOne
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from journal.errors import AppendOutcomeUnknown, AppendRefused, JournalError
+from journal.errors import (
+    AppendOutcomeUnknown,
+    Fenced,
+    JournalError,
+    JournalRegressed,
+    OwnerAlive,
+    UnknownStream,
+    VersionConflict,
+)
 from journal.journal import Journal
 from journal.redaction import redacted_text
 from journal.steps import reason_of
@@ -30,6 +39,8 @@ PROBLEM: Final = 1
 """A problem was found, or is left."""
 UNREADABLE: Final = 2
 """Wrong usage, or input that cannot be read."""
+REFUSED: Final = 3
+"""Something stands against it: a hold, a living owner, a limit, or a plan or an epoch that is not the present one."""
 INTERRUPTED: Final = 130
 
 ERRORS: Final = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -121,8 +132,18 @@ class _Handled(Command):
             return error.code
         except JournalError as error:
             _print_error(error)
-            return PROBLEM if isinstance(error, AppendOutcomeUnknown | AppendRefused) else UNREADABLE
+            return _code_of(error)
         return OK if result is None else int(result)
+
+
+def _code_of(error: JournalError) -> int:
+    match error:
+        case OwnerAlive() | Fenced() | VersionConflict():
+            return REFUSED
+        case AppendOutcomeUnknown() | JournalRegressed():
+            return PROBLEM
+        case _:
+            return UNREADABLE
 
 
 class FreeCommand(_Handled):
@@ -151,7 +172,7 @@ class NeedsJournal(_Handled):
 
     def journal_url(self, parsed_args: argparse.Namespace) -> str:
         """Return the journal's URL. Raises CommandError if there is none."""
-        url = parsed_args.journal or self.app.options.app_journal or os.environ.get("PROVJOURNAL_URL")
+        url = parsed_args.journal or getattr(self.app.options, "app_journal", None) or os.environ.get("PROVJOURNAL_URL")
         if not url:
             msg = "Which journal? Give --journal URL (sqlite:///path, for one) or set PROVJOURNAL_URL."
             raise CommandError(msg)
@@ -161,7 +182,16 @@ class NeedsJournal(_Handled):
     def opened(self, parsed_args: argparse.Namespace) -> Iterator[Journal]:
         """Open the journal for the length of a command."""
         with Journal.open(self.journal_url(parsed_args), strict=parsed_args.strict) as journal:
-            yield journal
+            try:
+                yield journal
+            except UnknownStream as error:
+                msg = f"{error}{_alike(error.stream, journal)}"
+                raise CommandError(msg) from error
+
+
+def _alike(cluster: str, journal: Journal) -> str:
+    names = get_close_matches(cluster, [head.stream for head in journal.store.heads(damaged=[])])
+    return f" Did you mean {' or '.join(names)}?" if names else ""
 
 
 def tracked(items: Iterable[Any], doing: str, total: int | None = None) -> Iterator[Any]:

@@ -11,6 +11,7 @@ JournalError
 │   ├── SchemaNotCurrent   its tables are missing, older or newer than this library's
 │   └── StoreUnavailable   it cannot be reached, or refuses to work
 ├── UnknownStream          there is no such cluster in this journal
+├── NoSuchMoment           a cluster had no such version, or did not exist at that time
 ├── WaitTimedOut           what an operation waited for did not come about in time
 ├── KeyReused              the key of a step already stands for something else
 ├── StepInDoubt            nobody knows how the step of this key ended, so it cannot be run again yet
@@ -90,6 +91,14 @@ class UnknownStream(JournalError):
 
     def __init__(self, stream: str) -> None:
         super().__init__(f"There is no cluster {stream!r} in this journal. `provjournal cluster list` names them all.")
+        self.stream = stream
+
+
+class NoSuchMoment(JournalError):
+    """A cluster had no such version, or did not exist at that time."""
+
+    def __init__(self, stream: str, asked: str, there: str) -> None:
+        super().__init__(f"Cluster {stream!r} has nothing at {asked}: {there}.")
         self.stream = stream
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import attrs
+import msgspec
 
 from journal.codec import Document, encode_line, to_document
 from journal.errors import DamagedStream, EventIdReused, Fenced, JournalRegressed, OwnerAlive, StreamArchived, VersionConflict
@@ -149,6 +150,12 @@ class MemoryStore:
     def documents(self, stream: str) -> Iterator[Document]:
         """Yield the events of a stream as they are stored."""
         return (to_document(event) for event in self.read(stream))
+
+    def mentioning(self, text: str) -> Sequence[str]:
+        """Return the streams of which an event's data has this text in it."""
+        as_written = msgspec.json.encode(text)[1:-1]
+        with self._lock:
+            return [name for name in sorted(self._streams) if any(as_written in encode_line(e) for e in self._streams[name])]
 
     def snapshot(self, stream: str) -> Snapshot | None:
         """Return the snapshot that was kept of a stream."""

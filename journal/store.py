@@ -13,8 +13,9 @@ import attrs
 
 from journal.codec import Document, digest, to_document
 from journal.errors import DamagedStream
-from journal.events import Create, Event, Intent, listed_in
+from journal.events import Event, Intent
 from journal.snapshot import Snapshot
+from journal.wording import subject
 
 
 @attrs.frozen
@@ -137,6 +138,9 @@ class EventStore(Protocol):
     def documents(self, stream: str) -> Iterator[Document]:
         """Yield the events of a stream as they are stored, with their hashes and without upcasting: for verification."""
 
+    def mentioning(self, text: str) -> Sequence[str]:
+        """Return the streams, by stream id, of which an event's data has this text in it; perhaps in other case, too."""
+
     def archive(self, head: Head, to: str) -> None:
         """Remove the events of a stream without an owner and without an unfinished operation, as it is at `head`.
 
@@ -176,7 +180,6 @@ class EventStore(Protocol):
 
 def unfinished_step(event: Event, intent: Intent) -> UnfinishedStep:
     """Return the index's entry of an intent."""
-    subject = intent.name if isinstance(intent, Create) else ", ".join(listed_in(intent)) or "the whole cluster"
     assert event.operation is not None, "an intent stands in an operation"
     return UnfinishedStep(
         stream=event.stream,
@@ -185,7 +188,7 @@ def unfinished_step(event: Event, intent: Intent) -> UnfinishedStep:
         step=intent.step,
         stage=str(intent.stage),
         action=intent.action,
-        subject=subject,
+        subject=subject(intent),
         recorded_at=event.recorded_at,
         deadline=intent.deadline,
     )

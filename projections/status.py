@@ -52,3 +52,10 @@ def shown_status(history: History, *, owner_alive: bool) -> str:
     if history.unfinished is not None or left:
         return str(ClusterStatus.ERROR)
     return str(cluster_status(history, found))
+
+
+def past_status(history: History) -> str:
+    """Return what a cluster's status was at a point of the past: of an unfinished operation nobody knows if it was alive."""
+    if history.unfinished is not None:
+        return f"unfinished ({history.unfinished.kind})"
+    return shown_status(history, owner_alive=False)

@@ -1,39 +1,199 @@
-"""Looking at events."""
+"""Looking at events: a list, one of them, and those to come."""
 
 import argparse
+import heapq
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
 
-import msgspec
+from journal.catch_up import CatchUp, Seen
+from journal.codec import TYPES, encode_line, to_document
+from journal.command_line import OK, PROBLEM, CommandError, FreeCommand, ListCommand, ShowCommand, say
+from journal.commands.columns import Data
+from journal.commands.options import (
+    LookingCommand,
+    add_between,
+    add_clusters,
+    add_limit,
+    add_operation,
+    is_matched,
+    is_within,
+    last,
+    limit,
+    matching,
+    named,
+    newest_first,
+    shown,
+)
+from journal.errors import JournalRegressed, StreamArchived
+from journal.events import Event, Intent
+from journal.journal import Journal
+from journal.moments import written
+from journal.store import Head
+from journal.wording import told
 
-from journal.codec import TYPES, to_document
-from journal.command_line import ListCommand, NeedsJournal
-from journal.commands.options import named, number
-from journal.events import Event
+TAIL: Final = 10
+"""How many events are shown before those to come."""
+POLL_SECONDS: Final = 0.5
+"""How often is looked for events to come."""
 
 
-class EventList(NeedsJournal, ListCommand):
-    """List events, of one cluster or of all."""
+class EventList(LookingCommand, ListCommand):
+    """List events, of one cluster in their order, or of several by the time at which they were recorded."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the filters."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--cluster", metavar="ID", help="only this cluster's")
-        parser.add_argument("--type", metavar="TYPE", choices=TYPES, help="only events of this type")
-        parser.add_argument("--limit", type=number, metavar="N", help="only the last N")
+        add_clusters(parser)
+        add_operation(parser)
+        add_between(parser, "was recorded")
+        parser.add_argument("--type", metavar="TYPE", choices=TYPES, help=f"only events of this type: {', '.join(TYPES)}")
+        parser.add_argument("--action", metavar="ACTION", help="only intents of this action: create_server, configure, …")
+        parser.add_argument("--long", action="store_true", help="show also the epoch, the operation and the data of each")
+        add_limit(parser, "last")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Return the table of events."""
         with self.opened(parsed_args) as journal:
-            heads = named(journal, [parsed_args.cluster] if parsed_args.cluster else [])
-            events = [event for head in heads for event in journal.store.read(head.stream)]
-        if parsed_args.type:
-            events = [event for event in events if event.type == parsed_args.type]
-        if parsed_args.limit:
-            events = events[-parsed_args.limit :]
-        return ("Cluster", "Version", "Recorded at", "Epoch", "Type", "Data"), [_row(event) for event in events]
+            events = last((event for event in _latest_first(journal, parsed_args) if _is_asked(event, parsed_args)), parsed_args)
+        more = ("Epoch", "Operation", "Data") if parsed_args.long else ()
+        columns = ("Cluster", "Version", "Recorded at", "Type", "What", *more)
+        return columns, [_row(event, parsed_args) for event in events]
 
 
-def _row(event: Event) -> tuple[object, ...]:
-    data = to_document(event)["data"]
-    shown = msgspec.json.encode(data).decode()
-    return event.stream, event.version, f"{event.recorded_at:%Y-%m-%d %H:%M:%S}", event.epoch, event.type, shown
+class EventShow(LookingCommand, ShowCommand):
+    """Show one event as it is stored, with its hash."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add which."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("cluster", metavar="CLUSTER")
+        parser.add_argument("version", metavar="VERSION", type=int, help="the number of the event in its cluster")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        """Return the event's fields."""
+        with self.opened(parsed_args) as journal:
+            (head,) = named(journal, [parsed_args.cluster])
+            if not 1 <= parsed_args.version <= head.version:
+                msg = f"Cluster {head.stream!r} has no version {parsed_args.version}: its versions are 1 to {head.version}."
+                raise CommandError(msg)
+            event = next(journal.store.read(head.stream, after=parsed_args.version - 1))
+        data = to_document(event)["data"]
+        fields = {
+            "cluster": event.stream,
+            "version": event.version,
+            "what": told(event.data),
+            "recorded_at": shown(event.recorded_at, parsed_args),
+            "type": event.type,
+            **{name: Data(value) if isinstance(value, dict | list) else value for name, value in data.items()},
+            "epoch": event.epoch,
+            "operation": str(event.operation or ""),
+            "id": str(event.id),
+            "hash": event.hash,
+        }
+        return tuple(fields), tuple(fields.values())
+
+
+class EventTail(LookingCommand, FreeCommand):
+    """Show the latest events, a line each, and with --follow every one that comes, until Ctrl-C.
+
+    Each is shown once and none is missed, in whatever order conductors commit.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add which, and how."""
+        parser = super().get_parser(prog_name)
+        add_clusters(parser)
+        parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+        parser.add_argument(
+            "-n",
+            "--lines",
+            metavar="N",
+            type=limit,
+            default=TAIL,
+            help=f"begin with the last N events; 0 for all (default: {TAIL})",
+        )
+        parser.add_argument("--json", action="store_true", help="print each event as a line of JSON, as `journal export` does")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Print events."""
+        with self.opened(parsed_args) as journal:
+            heads = list(matching(journal, parsed_args.cluster))
+            for event in _last_of(heads, journal, parsed_args.lines):
+                _print(event, parsed_args)
+            if not parsed_args.follow:
+                return OK
+            seen = {head.stream: Seen(head.version, head.hash) for head in heads}
+            catch_up = CatchUp(journal.store, seen, wanted=lambda cluster: is_matched(cluster, parsed_args.cluster))
+            while True:
+                self._print_news(catch_up, parsed_args)
+                time.sleep(POLL_SECONDS)
+
+    def _print_news(self, catch_up: CatchUp, parsed_args: argparse.Namespace) -> None:
+        try:
+            for event in catch_up.read():
+                _print(event, parsed_args)
+        except StreamArchived as archived:
+            say(str(archived))
+        except JournalRegressed as regressed:
+            raise CommandError(str(regressed), PROBLEM) from regressed
+
+
+def _latest_first(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[Event]:
+    heads = matching(journal, parsed_args.cluster)
+    since = parsed_args.since
+    return merged(journal, [head for head in heads if since is None or head.changed_at >= since])
+
+
+def merged(journal: Journal, heads: Iterable[Head]) -> Iterator[Event]:
+    """Yield the events of streams, the latest first, reading of each stream no more than is asked for.
+
+    Those of one stream come in its order; those of several by the time at which they were recorded.
+    """
+    waiting = sorted(heads, key=lambda head: head.changed_at)
+    begun: list[tuple[float, str, int, Event, Iterator[Event]]] = []
+    while waiting or begun:
+        while waiting and (not begun or waiting[-1].changed_at >= begun[0][3].recorded_at):
+            _push(begun, newest_first(journal, waiting.pop()))
+        if begun:
+            *_, event, older = heapq.heappop(begun)
+            yield event
+            _push(begun, older)
+
+
+def _push(begun: list[tuple[float, str, int, Event, Iterator[Event]]], events: Iterator[Event]) -> None:
+    event = next(events, None)
+    if event is not None:
+        heapq.heappush(begun, (-event.recorded_at.timestamp(), event.stream, -event.version, event, events))
+
+
+def _is_asked(event: Event, parsed_args: argparse.Namespace) -> bool:
+    data = event.data
+    return (
+        is_within(event.recorded_at, parsed_args)
+        and parsed_args.type in (None, event.type)
+        and (parsed_args.operation is None or str(event.operation).startswith(parsed_args.operation))
+        and (parsed_args.action is None or (isinstance(data, Intent) and data.action == parsed_args.action))
+    )
+
+
+def _row(event: Event, parsed_args: argparse.Namespace) -> tuple[object, ...]:
+    operation = "" if event.operation is None else str(event.operation)
+    more = (event.epoch, operation, Data(to_document(event)["data"])) if parsed_args.long else ()
+    return event.stream, event.version, shown(event.recorded_at, parsed_args), event.type, told(event.data), *more
+
+
+def _last_of(heads: list[Head], journal: Journal, count: int | None) -> list[Event]:
+    return list(islice(merged(journal, heads), count))[::-1]
+
+
+def _print(event: Event, parsed_args: argparse.Namespace) -> None:
+    if parsed_args.json:
+        line = encode_line(event).decode().rstrip()
+    else:
+        line = f"{written(event.recorded_at, utc=parsed_args.utc)}  {event.stream}  {event.version}  {told(event.data)}"
+    print(line, flush=True)  # noqa: T201 (the command's output)

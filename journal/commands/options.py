@@ -1,16 +1,101 @@
-"""What commands of this package ask for alike."""
+"""What commands ask for alike: filters, moments, times, and who says so."""
 
 import argparse
 import getpass
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Final, TypeVar
 
+from journal.command_line import CommandError, NeedsJournal, say
+from journal.commands.columns import Time
 from journal.errors import StreamArchived, UnknownStream
+from journal.events import Event
 from journal.journal import Journal
+from journal.moments import Moment, time_of
 from journal.store import Head
+
+PAGE: Final = 100
+"""How many rows a list shows unless more are asked for."""
+_WILDCARDS: Final = frozenset("*?[")
+
+Item = TypeVar("Item")
+
+
+class LookingCommand(NeedsJournal):
+    """A command that only looks: at the clusters that are named, at times of one's own zone or of UTC."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add how times are shown."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--utc", action="store_true", help="show times in UTC, not in the time zone of this machine")
+        return parser
+
+
+def shown(time: datetime | None, parsed_args: argparse.Namespace) -> Time | None:
+    """Return a time as a cell of a table."""
+    return None if time is None else Time(time, utc=parsed_args.utc)
 
 
 def add_by(parser: argparse.ArgumentParser) -> None:
     """Add who says so."""
     parser.add_argument("--by", metavar="NAME", default=getpass.getuser(), help="who says so (default: you)")
+
+
+def add_clusters(parser: argparse.ArgumentParser) -> None:
+    """Add which clusters a list is of."""
+    parser.add_argument("--cluster", metavar="ID", help="only this cluster, or those that match a pattern such as 'prod-*'")
+
+
+def add_operation(parser: argparse.ArgumentParser) -> None:
+    """Add which operation a list is of."""
+    parser.add_argument("--operation", metavar="ID", help="only of this operation; the beginning of its id will do")
+
+
+def add_between(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add from when to when; `what`: what happened then."""
+    parser.add_argument(
+        "--since",
+        metavar="TIME",
+        type=time,
+        help=f"only what {what} then or later: 2026-11-25T14:30, 2026-11-25T13:30Z, 2h (ago)",
+    )
+    parser.add_argument("--until", metavar="TIME", type=time, help=f"only what {what} then or before")
+
+
+def add_limit(parser: argparse.ArgumentParser, which: str) -> None:
+    """Add how many rows a list has at most."""
+    parser.add_argument(
+        "--limit", metavar="N", type=limit, default=PAGE, help=f"only the {which} N; 0 for all of them (default: {PAGE})"
+    )
+
+
+def add_at(parser: argparse.ArgumentParser) -> None:
+    """Add the moment of which a command tells."""
+    parser.add_argument(
+        "--at",
+        metavar="VERSION|TIME",
+        type=moment,
+        help="as it was then: at this version of the cluster, or at this time (2026-11-25T14:30, 2026-11-25T13:30Z, 2h ago)",
+    )
+
+
+def time(text: str) -> datetime:
+    """Return a time: an argparse type."""
+    return _parsed(time_of, text)
+
+
+def moment(text: str) -> Moment:
+    """Return a moment: an argparse type."""
+    return _parsed(Moment.read, text)
+
+
+def _parsed(read: Callable[[str, datetime], Item], text: str) -> Item:
+    try:
+        return read(text, datetime.now(UTC))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def number(text: str) -> int:
@@ -20,6 +105,57 @@ def number(text: str) -> int:
         msg = "expected 1 or more"
         raise argparse.ArgumentTypeError(msg)
     return count
+
+
+def limit(text: str) -> int | None:
+    """Return how many rows there may be, None for any number: an argparse type."""
+    return None if text == "0" else number(text)
+
+
+def is_within(time: datetime, parsed_args: argparse.Namespace) -> bool:
+    """Whether something that happened at this time is asked for."""
+    since, until = parsed_args.since, parsed_args.until
+    return (since is None or time >= since) and (until is None or time <= until)
+
+
+def first(items: Iterable[Item], parsed_args: argparse.Namespace) -> list[Item]:
+    """Return as many of the items as are asked for, and say if there are more."""
+    if parsed_args.limit is None:
+        return list(items)
+    found = list(islice(items, parsed_args.limit + 1))
+    if len(found) > parsed_args.limit:
+        say(f"only the first {parsed_args.limit}: --limit N shows more, --limit 0 all")
+    return found[: parsed_args.limit]
+
+
+def last(items: Iterable[Item], parsed_args: argparse.Namespace) -> list[Item]:
+    """Return as many of the items as are asked for, which come latest first, in their order; say if there are more."""
+    if parsed_args.limit is None:
+        return list(items)[::-1]
+    found = list(islice(items, parsed_args.limit + 1))
+    if len(found) > parsed_args.limit:
+        say(f"only the last {parsed_args.limit}: --limit N shows more, --limit 0 all")
+    return found[: parsed_args.limit][::-1]
+
+
+def matching(journal: Journal, pattern: str | None) -> Iterator[Head]:
+    """Yield the guard rows of all clusters, of one, or of those that match a pattern.
+
+    Raises UnknownStream or StreamArchived for one that is named and is not there.
+    """
+    if pattern is None or is_pattern(pattern):
+        return (head for head in journal.store.heads() if is_matched(head.stream, pattern))
+    return iter(named(journal, [pattern]))
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a text can stand for more than one cluster."""
+    return bool(_WILDCARDS.intersection(text))
+
+
+def is_matched(cluster: str, pattern: str | None) -> bool:
+    """Whether a cluster is asked for by its id, by a pattern, or because all are."""
+    return pattern is None or cluster == pattern or fnmatchcase(cluster, pattern)
 
 
 def named(journal: Journal, clusters: list[str]) -> list[Head]:
@@ -36,3 +172,21 @@ def named(journal: Journal, clusters: list[str]) -> list[Head]:
             raise StreamArchived(cluster, head.archived_to)
         heads.append(head)
     return heads if clusters else list(journal.store.heads())
+
+
+def refuse_version_of_many(parsed_args: argparse.Namespace) -> None:
+    """Raise CommandError where a version is asked for, and more than one cluster can be meant."""
+    many = parsed_args.cluster is None or is_pattern(parsed_args.cluster)
+    if many and parsed_args.at is not None and parsed_args.at.version is not None:
+        msg = f"--at {parsed_args.at.text} is a version, and each cluster has its own: name one with --cluster, or give a time."
+        raise CommandError(msg)
+
+
+def newest_first(journal: Journal, head: Head, page: int = 1000) -> Iterator[Event]:
+    """Yield the events of a stream up to its head, the last one first, reading no more than is asked for."""
+    until = head.version
+    while until > 0:
+        after = max(0, until - page)
+        events = list(islice(journal.store.read(head.stream, after=after), until - after))
+        yield from reversed(events)
+        until = after

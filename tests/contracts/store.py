@@ -50,6 +50,13 @@ def follow(
 class StoreContract:
     """The promises of `journal.store.EventStore`."""
 
+    @pytest.mark.parametrize("text", ["plain", 'with "quotes"', "back\\slash", "per%cent_", "grün", "tab\t"])
+    def test_streams_are_found_by_what_their_events_say(self, store: EventStore, text: str) -> None:
+        begin(store, "c-1", None, HoldPlaced("ops", f"because of {text}!"))
+        begin(store, "c-2", None, HoldPlaced("ops", "because of something"))
+        assert store.mentioning(text) == ["c-1"]
+        assert store.mentioning(f"{text}?") == []
+
     def test_what_was_appended_is_read_back_in_order_and_chained(self, store: EventStore) -> None:
         first = begin(store)
         second = follow(store, first, create_server(), HoldPlaced("ops", "wait"))

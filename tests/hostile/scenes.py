@@ -164,6 +164,14 @@ class Scene:
                     return number
         return MOST_ROUNDS + 1
 
+    def clear(self) -> None:
+        """Ask for the deletion of all that is left: the listings of what comes next are the shorter."""
+        resources = fold(self.handler("clearer").journal.store.read(self.cluster)).resources
+        for id_ in Oracle(self.nova).there(self.cluster):
+            if id_ in resources:
+                with suppress(RollbackError):
+                    self.cloud.delete(id_, resources[id_].kind)
+
     # what must hold
 
     def breaches(self) -> Iterator[str]:
@@ -232,4 +240,5 @@ def play(act: str, nova: dict[str, Any], folder: Path, name: str, fault: Fault |
             breaches = [*scene.breaches()]
             if rounds > MOST_ROUNDS:
                 breaches.append(f"it has not ended in {MOST_ROUNDS} rounds")
+            scene.clear()
             return Result(tuple(proxy.calls), rounds, tuple(breaches), error)
