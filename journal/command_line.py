@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, Final
@@ -114,7 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _show_help() -> int:
     """Say what there is: nothing was asked for."""
-    Application().run(["--help"])
+    with suppress(SystemExit):  # argparse leaves this way
+        Application().run(["--help"])
     return UNREADABLE
 
 

@@ -12,10 +12,13 @@ from journal.clock import Clock, SystemClock
 from journal.errors import OutOfOrder, OwnerAlive, UnknownStream
 from journal.events import (
     AdoptedServer,
+    ClusterStatus,
     Event,
     HoldPlaced,
     HoldReleased,
+    OperationFinished,
     OperationKind,
+    OperationOutcome,
     OperationStarted,
     OperatorResolved,
     ResourceKind,
@@ -161,6 +164,24 @@ class Journal:
     def resolve_gone(self, cluster: str, step: UUID, *, by: str, reason: str) -> Event:
         """Record an operator's word that a create made nothing, or that what it made is gone: it is not in doubt any more."""
         return self._existing(cluster).append_next(OperatorResolved(Word.GONE, by, reason, step=step))[0]
+
+    def abandon(self, cluster: str, *, by: str, reason: str) -> Event:
+        """End the unfinished operation as one that nobody can finish: nothing that it left is deleted for it any more.
+
+        Who gave it up and why stands in its end. It stays reported as left over, for a person to decide. Raises
+        UnknownStream, OwnerAlive, OutOfOrder where nothing is unfinished, and VersionConflict if somebody was faster.
+        """
+        stream = self._existing(cluster)
+        self.refuse_live_owner(cluster, even_own=True)
+        operation = stream.unfinished
+        if operation is None:
+            msg = f"no operation of {cluster!r} is unfinished: there is nothing to abandon"
+            raise OutOfOrder(msg)
+        status = ClusterStatus.DELETED if stream.is_deleted else ClusterStatus.ERROR
+        end = OperationFinished(OperationOutcome.ABANDONED, status, f"abandoned by {by}{f': {reason}' if reason else ''}")
+        taken = stream.take("abandons the operation", self.claim, end, operation=operation)
+        stream.release(self.conductor)
+        return taken[-1]
 
     def adopt(self, cluster: str, servers: Sequence[AdoptedServer], cloud: str, *, by: str, reason: str) -> Event:
         """Record that servers which existed before their journal are in service. Mark them in the cloud first."""

@@ -60,6 +60,8 @@ class Report:
     deleted: tuple[str, ...]
     problems: tuple[str, ...]
     """Why something is left to do; empty if the compensation is complete."""
+    is_refused: bool
+    """Whether a person stands against what is left to do: a hold, or more deletions than are allowed."""
     is_open: bool
     """Whether an operation is unfinished, or the plan has something to delete or in doubt."""
     reason: str
@@ -80,6 +82,15 @@ class Report:
         return self.plan.kept
 
 
+@attrs.frozen
+class Preview:
+    """What a rollback would do."""
+
+    plan: Plan
+    refusal: str | None
+    """Why it would delete nothing, whatever the plan says: a hold, or more deletions than are allowed."""
+
+
 def preview(
     journal: Journal,
     cloud: Cloud,
@@ -88,8 +99,8 @@ def preview(
     choice: Choice = NO_CHOICE,
     wait: bool = False,
     progress: Progress = lambda _: None,
-) -> Plan:
-    """Return the plan that a rollback with this choice would carry out now. It lists the cloud and appends nothing.
+) -> Preview:
+    """Return what a rollback with this choice would do now. It lists the cloud and appends nothing.
 
     Raises what `rollback_cluster` raises.
     """
@@ -100,10 +111,7 @@ def preview(
     observation = look(journal, cloud, fold(stream.events), progress)
     history = _foreseen(stream, observation, choice)
     made = plan(history)
-    objection = choice.objection(history, made, ())
-    if objection is not None:
-        progress(f"a rollback would be refused: {objection}")
-    return made
+    return Preview(made, held(history) or choice.objection(history, made, ()))
 
 
 def rollback_cluster(
@@ -169,6 +177,7 @@ class _Compensation:
         self.ledger = Ledger(journal, stream)
         self.deleting = Deleting(journal, cloud, self.ledger, progress)
         self.problems: list[str] = []
+        self.is_refused = False
         self.planned: Plan | None = None
 
     @property
@@ -226,11 +235,11 @@ class _Compensation:
         return now.differs_from(history.last_plan) or not is_told
 
     def _note_hold(self) -> bool:
-        hold = self.history.hold
-        if hold is not None:
-            said = f"a hold stands, placed by {hold.by}: {hold.reason}"
-            self.problems.append(f"{said}. Once somebody has looked: `provjournal release {self.stream.id} --reason …`")
-        return hold is not None
+        said = held(self.history)
+        self.is_refused = said is not None
+        if said is not None:
+            self.problems.append(said)
+        return said is not None
 
     def _record(self, observation: Observation, *, news: bool) -> None:
         unfinished = self.history.unfinished
@@ -342,6 +351,7 @@ class _Compensation:
         objection = self.choice.objection(self.history, now, self.deleting.asked_for)
         if objection is not None:
             self.problems = [objection]
+            self.is_refused = True
         return objection is not None
 
     def _send(self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str]) -> bool:
@@ -419,6 +429,7 @@ class _Compensation:
             cluster_status=ClusterStatus.ERROR if open_ else now.cluster_status,
             deleted=tuple(self.deleting.deleted),
             problems=tuple(self.problems),
+            is_refused=self.is_refused,
             is_open=open_,
             reason=self._what_went_wrong(),
             changed=self.stream.version > self.first_version,
@@ -434,6 +445,15 @@ def _foreseen(stream: Stream, observation: Observation, choice: Choice) -> Histo
         history.apply(attrs.evolve(stream.draft(word), version=history.version + 1))
     choice.refuse_another(plan(history))
     return history
+
+
+def held(history: History) -> str | None:
+    """Return the hold that stands, and what to do about it, if there is one."""
+    hold = history.hold
+    if hold is None:
+        return None
+    said = f"a hold stands, placed by {hold.by}: {hold.reason}"
+    return f"{said}. Once somebody has looked: `provjournal release {history.stream} --reason …`"
 
 
 def _id_of(verdict: Verdict) -> str:

@@ -184,7 +184,7 @@ def test_a_second_rollback_appends_nothing_and_writes_nothing(world: World) -> N
 def test_a_dry_run_shows_the_plan_and_appends_nothing(world: World) -> None:
     world.crashed_create(lost=True)
     version = world.history.version
-    planned = preview(world.other, world.cloud, CLUSTER)
+    planned = preview(world.other, world.cloud, CLUSTER).plan
     assert {v.id: v.verdict for v in planned.verdicts} == {"vm-1": VerdictName.NEW, "vm-2": VerdictName.NEW}
     assert world.history.version == version
     assert set(world.cloud.servers) == {"vm-1", "vm-2"}

@@ -86,7 +86,7 @@ class World:
 
     @property
     def verdicts(self) -> dict[str | None, VerdictName]:
-        planned = preview(self.journal, self.cloud, "c-1", wait=True).verdicts
+        planned = preview(self.journal, self.cloud, "c-1", wait=True).plan.verdicts
         return {verdict.id: verdict.verdict for verdict in planned}
 
     def marks_of(self, step: Step) -> Marks:
