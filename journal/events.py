@@ -61,6 +61,10 @@ class ResourceKind(StrEnum):
     KEYPAIR = "keypair"
 
 
+OF_A_USER: Final = frozenset({ResourceKind.KEYPAIR})
+"""The kinds that belong to a user and not to a project: no other user sees them, or finds them when he deletes them."""
+
+
 class StepOutcome(StrEnum):
     """How a step ended. Unknown is the absence of a completion, never an outcome."""
 
@@ -181,6 +185,8 @@ class CreateResource:
     deadline: Time
     kind: ResourceKind
     name: Text
+    user: Text | None = None
+    """The id of the user to whom it belongs, if it is of a kind that belongs to one."""
 
     @property
     def action(self) -> str:
@@ -280,6 +286,14 @@ def kind_made(intent: Create) -> ResourceKind:
 def deleted_by(intent: Delete) -> str:
     """Return the id of what a delete deletes."""
     return intent.server_id if isinstance(intent, DeleteServer) else intent.resource_id
+
+
+def knows_absence(intent: Delete) -> bool:
+    """Whether whoever finds nothing to delete knows that it is not there.
+
+    To another user than its own what belongs to a user is never there. The compensator asks for it as that user only.
+    """
+    return isinstance(intent, DeleteServer) or intent.kind not in OF_A_USER or intent.stage is Stage.ROLLBACK
 
 
 def listed_in(intent: Intent) -> tuple[str, ...]:
@@ -386,7 +400,8 @@ class ObservedResource:
 class InventoryObserved:
     """What the cloud showed of this cluster. It speaks for the moment `as_of`, the stream's version when it began.
 
-    `complete` says that all servers could be seen; `kinds`, in schema 2, of which other resources that is so.
+    `complete` says that all servers could be seen; `kinds`, in schema 2, of which other resources that is so. Of a kind
+    that belongs to a user, all of those of `user`.
     """
 
     type: ClassVar[str] = "inventory_observed"
@@ -398,6 +413,7 @@ class InventoryObserved:
     cloud: Text
     resources: tuple[ObservedResource, ...] = ()
     kinds: tuple[ResourceKind, ...] = ()
+    user: Text | None = None
 
 
 @attrs.frozen
