@@ -290,12 +290,26 @@ def test_somebody_elses_server_keeps_what_it_uses(world: World) -> None:
     assert (report.cluster_status, [verdict.id for verdict in report.kept]) == ("Error", [volume])
 
 
+def test_what_has_anothers_mark_is_left_alone(world: World) -> None:
+    (port, server) = world.dead_create(PORT)
+    world.cloud.others[port].text = Marks(uuid4(), "c-1", uuid4()).text
+    report = world.rollback()
+    (problem,) = report.problems
+    assert problem.startswith(
+        f"port {port}: its marks contradict the journal, so it is not certain that it belongs to this cluster"
+    )
+    assert problem.endswith("; it is left alone: delete it by hand if it is yours")
+    assert world.deleted == [server]
+
+
 def test_what_has_lost_its_mark_is_kept_and_reported_until_somebody_says_what_it_is(world: World) -> None:
     (port, server) = world.dead_create(PORT)
     world.cloud.others[port].text = "my port"
     report = world.rollback()
     assert [problem.partition(",")[0] for problem in report.problems] == [f"port {port}: its marks are gone"]
-    assert report.problems[0].endswith("say of this port what it is, or mark it again")
+    assert report.problems[0].endswith(
+        f"; say what it is: `provjournal resolve c-1 {port} new|unneeded|unsafe|in_service --reason …`, or delete it by hand"
+    )
     event = world.journal.resolve("c-1", port, Word.NEW, by="ops", reason="it is ours")
     assert event.data == OperatorResolved(Word.NEW, "ops", "it is ours", resource_id=port)
     assert world.rollback().complete
