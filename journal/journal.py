@@ -157,7 +157,11 @@ class Journal:
         cluster does not know.
         """
         stream = self._existing(cluster)
-        is_server = stream.kind_of(id_) in (None, ResourceKind.SERVER)
+        kind = stream.kind_of(id_)
+        if kind is None:
+            msg = f"Cluster {cluster!r}: {id_} is not known to this stream"
+            raise OutOfOrder(msg)
+        is_server = kind is ResourceKind.SERVER
         said = OperatorResolved(word, by, reason, id_ if is_server else None, None, None if is_server else id_)
         return stream.append_next(said)[0]
 

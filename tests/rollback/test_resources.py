@@ -9,6 +9,7 @@ import attrs
 import pytest
 from simulated import SOMEBODY_ELSES, SimulatedClock, SimulatedCloud, SimulatedOther, SimulatedThreads
 
+from journal.errors import OutOfOrder
 from journal.events import DeleteResource, OperationKind, OperatorResolved, ResourceKind, StepOutcome, VerdictName, Word
 from journal.journal import Journal
 from journal.memory import MemoryStore
@@ -288,6 +289,14 @@ def test_somebody_elses_server_keeps_what_it_uses(world: World) -> None:
     report = world.rollback()
     assert world.deleted == [server]
     assert (report.cluster_status, [verdict.id for verdict in report.kept]) == ("Error", [volume])
+
+
+def test_a_word_of_what_is_not_known_says_so_whatever_it_may_be(world: World) -> None:
+    world.dead_create(PORT)
+    version = world.history.version
+    with pytest.raises(OutOfOrder, match=r"^Cluster 'c-1': nope is not known to this stream$"):
+        world.journal.resolve("c-1", "nope", Word.UNNEEDED, by="ops", reason="mistyped")
+    assert world.history.version == version
 
 
 def test_what_has_anothers_mark_is_left_alone(world: World) -> None:
