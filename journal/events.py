@@ -92,7 +92,7 @@ class ClusterStatus(StrEnum):
 
 
 class VerdictName(StrEnum):
-    """What replay says of one VM."""
+    """What replay says of one resource."""
 
     NEW = "new"
     UNNEEDED = "unneeded"
@@ -104,7 +104,7 @@ class VerdictName(StrEnum):
 
 
 class PlanAction(StrEnum):
-    """What a plan does about one VM."""
+    """What a plan does about one resource."""
 
     DELETE = "delete"
     KEEP = "keep"
@@ -113,7 +113,7 @@ class PlanAction(StrEnum):
 
 
 class Word(StrEnum):
-    """What an operator can say: of a VM the first four, of a create step `gone`."""
+    """What an operator can say: of a resource the first four, of a create step `gone`."""
 
     NEW = "new"
     UNNEEDED = "unneeded"
@@ -131,7 +131,10 @@ class ErrorDuring(StrEnum):
 
 @attrs.frozen
 class OperationStarted:
-    """A conductor begins an operation. `victims`: the servers a scale will remove, declared before anything begins."""
+    """A conductor begins an operation.
+
+    `victims`: the servers that a scale will remove, and what goes with them, declared before anything begins.
+    """
 
     type: ClassVar[str] = "operation_started"
 
@@ -469,7 +472,7 @@ class PlanMade:
 
 @attrs.frozen
 class OperatorResolved:
-    """An operator's word: of a VM (`server_id`), or `gone` of a create step (`step`). It overrides replay.
+    """An operator's word: of a server (`server_id`), or `gone` of a create step (`step`). It overrides replay.
 
     In schema 2 a word can be of another resource (`resource_id`).
     """
