@@ -393,9 +393,10 @@ class _Compensation:
 
     def _doubts(self, now: Plan) -> list[str]:
         """Return what is to find, as problems."""
-        creates, user = self.history.creates, self.cloud.user_id
-        in_doubt = ((verdict.name, creates[verdict.step]) for verdict in now.having(PlanAction.FIND) if verdict.step is not None)
-        return [f"create {create.id} of {name!r} is still in doubt: {why_in_doubt(create, user)}" for name, create in in_doubt]
+        history, user = self.history, self.cloud.user_id
+        to_find = [(v.name, history.creates[v.step]) for v in now.having(PlanAction.FIND) if v.step is not None]
+        reasons = ((name, create.id, why_in_doubt(history, create, user)) for name, create in to_find)
+        return [f"create {step} of {name!r} is still in doubt: {why}" for name, step, why in reasons]
 
     # ---- ending
 

@@ -8,28 +8,26 @@ from projections.fold import History, Step
 from projections.verdicts import Verdict
 
 
-def why_in_doubt(create: Step, user: str) -> str:
+def why_in_doubt(history: History, create: Step, user: str) -> str:
     """Return why a create is in doubt after this user has looked."""
     if create.creates not in OF_A_USER or create.user == user:
         return "the cloud could not be seen whole"
     if create.user is None:
-        return (
-            f"it does not say to which user its {create.creates} belongs, so no listing proves that there is none. "
-            "Once somebody is certain, `Journal.resolve_gone` says so"
-        )
+        unsaid = f"it does not say to which user its {create.creates} belongs, so no listing proves that there is none"
+        return f"{unsaid}. {_once_certain(history, create)}"
     return f"a {create.creates} of user {create.user}, which no other user sees: run this as that user"
 
 
 def why_unseen(history: History, verdict: Verdict, user: str) -> str | None:
     """Return why this user cannot delete what he does not see; None where it is not there, for all that he can tell."""
-    if verdict.kind not in OF_A_USER:
-        return None
     create = history.creates.get(verdict.step) if verdict.step else None
-    if create is not None and create.user is not None:
-        return (
-            None if create.user == user else f"it belongs to user {create.user}, and no other user sees it: run this as that user"
-        )
-    return (
-        "nobody said to which user it belongs, and this one does not see it: run this as the user who made it. "
-        "Once somebody is certain that it is gone, `Journal.resolve_gone` says so"
-    )
+    if verdict.kind not in OF_A_USER or create is None or create.user == user:
+        return None
+    if create.user is None:
+        unseen = "nobody said to which user it belongs, and this one does not see it: run this as the user who made it"
+        return f"{unseen}. {_once_certain(history, create)}"
+    return f"it belongs to user {create.user}, and no other user sees it: run this as that user"
+
+
+def _once_certain(history: History, create: Step) -> str:
+    return f"Once it is certain that there is none: `provjournal resolve {history.stream} {create.id} gone --reason …`"

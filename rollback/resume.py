@@ -122,7 +122,9 @@ def _completions(history: History, operation: Past, user: str) -> Sequence[Compl
                 elif made is not None or step.id in gone:
                     result.append(completed(create, StepOutcome.ABSENT, None, "nothing carries its mark"))
                 else:
-                    raise NotResumable(history.stream, f"the create of {create.name!r} is in doubt: {why_in_doubt(step, user)}")
+                    raise NotResumable(
+                        history.stream, f"the create of {create.name!r} is in doubt: {why_in_doubt(history, step, user)}"
+                    )
             case DeleteServer() | DeleteResource() as delete if (id_ := deleted_by(delete)) in gone:
                 result.append(Completion(step.id, StepOutcome.ABSENT, reason=f"the {gone[id_].kind} is gone"))
             case _:

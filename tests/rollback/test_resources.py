@@ -663,7 +663,7 @@ def test_a_keypair_whose_user_nobody_said_is_deleted_by_who_sees_it_only(world: 
     (problem,) = world.rollback().problems
     assert problem == (
         f"keypair {step.resource_id}: nobody said to which user it belongs, and this one does not see it: "
-        "run this as the user who made it. Once somebody is certain that it is gone, `Journal.resolve_gone` says so"
+        f"run this as the user who made it. Once it is certain that there is none: `provjournal resolve c-1 {step.id} gone --reason …`"
     )
     assert unchanged(world)
     world.cloud.user_id = "user-a"
@@ -677,7 +677,7 @@ def test_a_lost_keypair_whose_user_nobody_said_stays_in_doubt_until_somebody_say
     (problem,) = world.rollback().problems
     assert problem == (
         f"create {lost.id} of 'lost' is still in doubt: it does not say to which user its keypair belongs, so no listing proves "
-        "that there is none. Once somebody is certain, `Journal.resolve_gone` says so"
+        f"that there is none. Once it is certain that there is none: `provjournal resolve c-1 {lost.id} gone --reason …`"
     )
     assert unchanged(world)
     world.journal.resolve_gone("c-1", lost.id, by="ops", reason="looked")
