@@ -663,7 +663,8 @@ def test_a_keypair_whose_user_nobody_said_is_deleted_by_who_sees_it_only(world: 
     (problem,) = world.rollback().problems
     assert problem == (
         f"keypair {step.resource_id}: nobody said to which user it belongs, and this one does not see it: "
-        f"run this as the user who made it. Once it is certain that there is none: `provjournal resolve c-1 {step.id} gone --reason …`"
+        "run this as the user who made it. Once it is certain that there is none: "
+        f"`provjournal resolve c-1 {step.id} gone --reason …`"
     )
     assert unchanged(world)
     world.cloud.user_id = "user-a"
