@@ -31,7 +31,7 @@ from journal.telemetry import Count, count, fields, span
 from projections.fold import History, fold
 from projections.verdicts import Verdict
 from rollback.choice import NO_CHOICE, Choice
-from rollback.closing import deletion_is_open, outcome, reason_of_end, settled_steps
+from rollback.closing import deletion_is_open, outcome, reason_of_end, settled_steps, waits_for_users
 from rollback.cloud import Cloud
 from rollback.deletable import lost_history, objection, still_used
 from rollback.deleting import Deleting
@@ -62,6 +62,8 @@ class Report:
     """Why something is left to do; empty if the compensation is complete."""
     is_open: bool
     """Whether an operation is unfinished, or the plan has something to delete or in doubt."""
+    waits: bool
+    """Whether a user's deletion ends once servers let go of what they use: it has to be looked at again."""
     reason: str
     """What went wrong in the operation that was compensated, for people."""
     changed: bool
@@ -326,7 +328,7 @@ class _Compensation:
         """Delete what is of one kind, and wait until it is gone; return whether any of it was asked for."""
         at_once = self.journal.settings.deletes_at_once
         self.deleting.expect(kind, len(due))
-        waits = {} if kind is ResourceKind.SERVER else still_used(self.history, plan(self.history))
+        waits = {} if kind is ResourceKind.SERVER else still_used(self.history, plan(self.history), marked.unseen)
         changed = False
         try:
             for first in range(0, len(due), at_once):
@@ -360,7 +362,7 @@ class _Compensation:
 
     def _obstacles(self, now: Plan, marked: Marked) -> list[str]:
         """Return why what is left to do cannot be done, for each delete and each search that cannot."""
-        waits = still_used(self.history, now)
+        waits = still_used(self.history, now, marked.unseen)
         obstacles = ((verdict, self._obstacle(verdict, marked, waits)) for verdict in now.having(PlanAction.DELETE))
         return [f"{verdict.kind} {verdict.id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + _doubts(now)
 
@@ -420,6 +422,7 @@ class _Compensation:
             deleted=tuple(self.deleting.deleted),
             problems=tuple(self.problems),
             is_open=open_,
+            waits=waits_for_users(history, now),
             reason=self._what_went_wrong(),
             changed=self.stream.version > self.first_version,
             version=history.version,

@@ -113,8 +113,10 @@ def _treated(handler: Handler, cluster: str, treat: Callable[[Handler, History],
 
 def _recover_one(handler: Handler, history: History, *, choice: Choice) -> Recovery | None:
     if is_left_open(history):
-        recovery = Recovery.of_report(handler.compensate(history.stream, choice=choice))
-        return _untold(recovery) if recovery.complete and _waits_to_be_told(handler, history.stream) else recovery
+        report = handler.compensate(history.stream, choice=choice)
+        recovery = Recovery.of_report(report)
+        is_over = report.complete and not report.waits
+        return _untold(recovery) if is_over and _waits_to_be_told(handler, history.stream) else recovery
     last, now = history.last_end, plan(history)
     handler.tell(history.stream, now.cluster_status, "" if last is None else last.reason, settled=history.version)
     return _untold(Recovery.of_plan(now)) if _waits_to_be_told(handler, history.stream) else None
