@@ -31,6 +31,7 @@ from rollback.compensator import Report, preview, rollback_cluster
 from rollback.errors import CloudError, CloudRefused
 from rollback.handler import Handler
 from rollback.marks import LONGEST_TEXT, Agreement, FoundMarks, Marks, agreement_of_other
+from rollback.observe import is_news
 from rollback.orphans import delete_orphans, sweep
 from rollback.records import NoRecord
 from rollback.recovery import Recovery, foresee, recover
@@ -535,12 +536,17 @@ def test_a_deletion_that_a_person_holds_something_back_from_is_left_alone(world:
 def test_the_order_of_users_is_no_news(world: World) -> None:
     group, _ = world.dead_create(GROUP)
     world.journal.hold("c-1", by="ops", reason="wait")
-    world.cloud.others[group].attached_to[:] = ["vm-2", "x1"]
+    world.cloud.others[group].attached_to[:] = ["x1", "vm-2"]
     world.rollback()
     world.cloud.others[group].attached_to.reverse()
     assert not world.rollback().changed
-    *_, seen = (event.data for event in world.journal.store.read("c-1") if isinstance(event.data, InventoryObserved))
-    assert seen.resources[0].attached_to == ("vm-2", "x1")
+    events = tuple(world.journal.store.read("c-1"))
+    (observed,) = (event for event in events if isinstance(event.data, InventoryObserved))
+    assert isinstance(observed.data, InventoryObserved)
+    assert observed.data.resources[0].attached_to == ("vm-2", "x1")
+    turned = attrs.evolve(observed.data.resources[0], attached_to=("x1", "vm-2"))
+    again = attrs.evolve(observed, version=len(events) + 1, data=attrs.evolve(observed.data, resources=(turned,)))
+    assert not is_news(events, again), "an older journal has them in any order"
 
 
 # Found
