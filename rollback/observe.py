@@ -99,7 +99,8 @@ def observe(
         shown = cloud.get(resource.id, resource.kind)
         if shown is not None:
             found[shown.id] = shown
-    unseen = _unseen_users(cloud, history, found, listed)
+    shown_servers = {each.id for each in (*listed.values(), *found.values()) if each.kind is ResourceKind.SERVER}
+    unseen = _unseen_users(cloud, history, found, shown_servers)
     found = {each.id: _without(each, unseen & history.resources.keys()) for each in found.values()}
     complete = not everything.hides_down_cells and not any(s.status == UNKNOWN for s in (*everything, *found.values()))
     servers, others = rows_of(found.values())
@@ -148,14 +149,14 @@ def _missing(history: History, found: Mapping[str, Found]) -> list[Resource]:
     return [resource for resource, fact in facts if fact is None or fact.there]
 
 
-def _unseen_users(cloud: Cloud, history: History, found: Mapping[str, Found], listed: Collection[str]) -> frozenset[str]:
-    """Ask for the servers that something is in use by and that no listing showed; return those that are not shown either.
+def _unseen_users(cloud: Cloud, history: History, found: Mapping[str, Found], servers: Collection[str]) -> frozenset[str]:
+    """Ask for the users that are not among the servers that were shown; return those that are not shown then, either.
 
     A service that was away when a server was deleted says for ever that the server uses something. Of a server of this
     cluster that lingered, softly deleted, not to be shown any more proves that it is gone. Of any other it proves nothing,
     for another project's is not shown: it is asked for only where an operator spoke of what it uses.
     """
-    asked = {(id_, each.id) for each in found.values() for id_ in each.attached_to if id_ not in listed}
+    asked = {(id_, each.id) for each in found.values() for id_ in each.attached_to if id_ not in servers}
     matter = {id_ for id_, used in asked if _may_be_reclaimed(history, id_) or _was_spoken_of(history, id_, used)}
     return frozenset(id_ for id_ in sorted(matter) if cloud.get(id_) is None)
 
