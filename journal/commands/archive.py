@@ -41,7 +41,7 @@ class JournalArchive(NeedsJournal, FreeCommand):
             type=days,
             metavar="DAYS",
             default=QUIET,
-            help="without CLUSTER, only those unchanged for so long; VMs that land late are accounted for until then "
+            help="without CLUSTER, only those unchanged for so long; what lands late is accounted for until then "
             f"(default: {QUIET.days})",
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be archived, and change nothing")
@@ -62,6 +62,8 @@ class JournalArchive(NeedsJournal, FreeCommand):
                     problems += _archive(journal.store, head, None if parsed_args.dry_run else parsed_args.output)
                 elif parsed_args.clusters:
                     problems.append(f"cluster {head.stream!r} is kept: {reason}")
+        if not heads and not problems:
+            say("there is no cluster to archive")
         for problem in problems:
             ERRORS.print(f"provjournal: {problem}", markup=False)
         return PROBLEM if problems else OK
