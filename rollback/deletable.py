@@ -66,6 +66,18 @@ def still_used(history: History, now: Plan) -> dict[str, str]:
     return waits
 
 
+def new_user(history: History, now: Plan, found: Found, *, word_stands: bool) -> str | None:
+    """Return why what is no server must not be deleted: something came to use it that is not gone, or not yet.
+
+    The plan has said of what was seen to use it that it goes, too, or an operator's word has that it does not matter.
+    """
+    gone = {verdict.id for verdict in now.verdicts if verdict.is_server and verdict.action is PlanAction.NONE}
+    last = history.resources[found.id].last_seen
+    told = last.attached_to if last is not None and word_stands else ()
+    user = next((id_ for id_ in found.attached_to if id_ not in gone and id_ not in told), None)
+    return None if user is None else f"it is in use by now, by {user}"
+
+
 def lost_history(history: History, journal: UUID, found: Mapping[str, Found]) -> str | None:
     """Return why a hold is to be placed: something carries this cluster's mark with a step that the journal does not have.
 
