@@ -600,14 +600,23 @@ MARKS = Marks(UUID("0c3f2b0e-5d1c-4f6e-9a52-6a1f8a1b7c01"), "c-1", UUID("7f0a9a3
 
 @pytest.mark.parametrize(
     "marked",
-    [MARKS.text, MARKS.name("keys"), MARKS.description(""), MARKS.description("of mine"), MARKS.name("x" * 300)],
+    [
+        MARKS.text,
+        MARKS.name("keys"),
+        MARKS.description(""),
+        MARKS.description("of mine"),
+        MARKS.description("two\nlines"),
+        MARKS.name("x" * 300),
+        MARKS.name(Marks(MARKS.journal, "c-1", uuid4()).name("of another")),
+        MARKS.description(Marks(uuid4(), "c-2", uuid4()).text),
+    ],
 )
 def test_a_mark_in_text_is_read_back(marked: str) -> None:
     assert len(marked) <= LONGEST_TEXT
     assert agreement_of_other(FoundMarks.of_text(marked), MARKS) is Agreement.BOTH
 
 
-@pytest.mark.parametrize("cluster", ["a cluster/with.odd characters", "c" * 255, "ö"])
+@pytest.mark.parametrize("cluster", ["a cluster/with.odd characters", "c" * 255, "ö", Marks(uuid4(), "", uuid4()).text])
 def test_a_cluster_id_that_does_not_fit_is_left_out(cluster: str) -> None:
     marks = Marks(uuid4(), cluster, uuid4())
     found = FoundMarks.of_text(marks.name("keys"))
