@@ -9,6 +9,7 @@ import attrs
 import pytest
 from simulated import SOMEBODY_ELSES, SimulatedClock, SimulatedCloud, SimulatedOther, SimulatedThreads
 
+from journal.errors import DamagedStream
 from journal.events import DeleteResource, OperationKind, OperatorResolved, ResourceKind, StepOutcome, VerdictName, Word
 from journal.journal import Journal
 from journal.memory import MemoryStore
@@ -18,7 +19,7 @@ from projections.fold import History, fold
 from rollback.choice import Choice, Most
 from rollback.cloud import DeleteAnswer
 from rollback.compensator import Report, preview, rollback_cluster
-from rollback.errors import CloudError, CloudRefused
+from rollback.errors import CloudError, CloudRefused, UnsuitableCloud
 from rollback.handler import Handler
 from rollback.marks import LONGEST_TEXT, Agreement, FoundMarks, Marks, agreement_of_other
 from rollback.orphans import delete_orphans, sweep
@@ -246,7 +247,6 @@ def test_what_a_soft_deleted_server_still_holds_is_not_asked_for(world: World) -
     assert world.rollback().complete
 
 
-# Kept
 def comes_to_use(world: World, server: str, after: float, *ids: str) -> None:
     """Let a server use things once so many seconds have passed; meanwhile, servers take their time to go."""
     world.cloud.delete_seconds = 200
@@ -329,6 +329,7 @@ def test_what_a_cloud_says_is_told_without_its_secrets(world: World) -> None:
     assert {volume, port} == set(world.cloud.others)
 
 
+# Kept
 
 
 def test_what_a_server_that_is_kept_uses_is_kept_with_it(world: World) -> None:
@@ -433,6 +434,61 @@ def test_a_kind_that_the_cloud_cannot_list_stays_in_doubt(world: World) -> None:
     assert "is still in doubt: the cloud could not be seen whole" in report.problems[0]
 
 
+@pytest.mark.parametrize("kind", [PORT, VOLUME])
+def test_nothing_is_listed_where_the_clock_of_its_service_is_off(world: World, kind: ResourceKind) -> None:
+    world.dead_create(kind)
+    for seconds in (-31, 31):
+        world.cloud.skews[kind] = timedelta(seconds=seconds)
+        with pytest.raises(UnsuitableCloud, match=f"its service for a {kind}: "):
+            world.rollback()
+    world.cloud.skews[kind] = timedelta(seconds=29)
+    assert world.rollback().complete
+
+
+@pytest.mark.parametrize("kind", [PORT, VOLUME, ResourceKind.FLOATING_IP, GROUP])
+@pytest.mark.parametrize("seconds", [-90, 100_000])
+def test_a_create_is_not_absent_where_its_mark_is_on_something_of_another_time(
+    world: World, kind: ResourceKind, seconds: int
+) -> None:
+    step = world.begin().create_resource(kind, "lost").__enter__()
+    lost = world.cloud.land_other(step)
+    world.cloud.others[lost].created_at += timedelta(seconds=seconds)
+    world.clock.sleep(300)
+    for _ in range(2):
+        report = world.rollback()
+        assert "is still in doubt: the cloud could not be seen whole" in report.problems[0]
+        assert report.is_open
+    assert not report.changed
+    world.journal.resolve_gone("c-1", step.id, by="ops", reason="it is a copy of mine")
+    assert world.rollback().complete
+    assert lost in world.cloud.others
+
+
+def test_a_copy_beside_its_original_leaves_nothing_in_doubt(world: World) -> None:
+    step = world.begin().create_resource(VOLUME, "lost").__enter__()
+    original, copy = world.cloud.land_other(step), world.cloud.land_other(step)
+    world.cloud.others[copy].created_at += timedelta(days=1)
+    world.clock.sleep(300)
+    assert world.rollback().complete
+    assert (world.deleted, list(world.cloud.others)) == ([original], [copy])
+    assert not world.rollback().changed
+
+
+def test_a_keypair_with_the_name_of_something_hides_it_not(world: World) -> None:
+    op = world.begin()
+    world.make(op, ResourceKind.KEYPAIR)
+    port = world.cloud.land_other(op.create_resource(PORT, "lost").__enter__())
+    world.clock.sleep(300)
+    listed = world.cloud.list_kind
+    twin = SimulatedOther(ResourceKind.KEYPAIR, port, port, port, {}, world.clock.now()).shown()
+    world.cloud.list_kind = lambda kind: [*listed(kind), *([twin] if kind is ResourceKind.KEYPAIR else [])]  # type: ignore[method-assign]
+    assert world.rollback().complete
+    assert port in world.deleted
+    port = world.cloud.land_other(Step(world.journal.id, "c-9", uuid4(), world.clock.now(), "p", kind=PORT))
+    twin = attrs.evolve(twin, id=port)
+    assert [orphan.id for orphan in sweep(world.handler).orphans] == [port]
+
+
 def test_a_repeated_request_is_deleted_and_a_copy_is_kept(world: World) -> None:
     op = world.begin()
     with op.create_resource(VOLUME, "twice") as step:
@@ -502,6 +558,43 @@ def test_a_sweep_says_what_it_could_not_list(world: World) -> None:
     world.cloud.fails["list_kind"] = [CloudError("HTTP 503")]
     found = sweep(world.handler)
     assert (found.orphans, len(found.unlisted)) == ((), 1)
+
+
+def test_a_sweep_goes_on_where_a_service_does_not_tell_the_time(world: World) -> None:
+    world.active(PORT)
+    world.cloud.fails["now"] = [CloudError("HTTP 503")]
+    assert len(sweep(world.handler).unlisted) == 1
+    world.cloud.skews[VOLUME] = timedelta(seconds=31)
+    with pytest.raises(UnsuitableCloud):
+        sweep(world.handler)
+
+
+def test_a_sweep_says_which_kinds_that_clusters_had_the_cloud_has_no_service_for_any_more(world: World) -> None:
+    world.active(PORT)
+    world.cloud.kinds -= {VOLUME}
+    assert sweep(world.handler).unlisted == ()
+    elsewhere = SimulatedCloud(world.clock, "RegionOne/other")
+    op = world.journal.begin("c-2", OperationKind.CREATE, elsewhere.name)
+    op.create_resource(VOLUME, "v").run(lambda step: step.created(elsewhere.create_resource(step)))
+    op.succeed()
+    op.release()
+    assert sweep(world.handler).unlisted == (), "that cluster is of another cloud"
+    op = world.journal.begin("c-3", OperationKind.CREATE, world.cloud.name)
+    with pytest.raises(Refused), op.create_resource(VOLUME, "v"):
+        raise Refused("no such service")
+    op.release()
+    assert sweep(world.handler).unlisted == (VOLUME,)
+
+
+def test_a_kind_that_nobody_can_say_was_never_had_is_said_not_to_be_listed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.active(PORT, VOLUME)
+    world.cloud.kinds -= {VOLUME}
+
+    def damaged(journal: Journal, cluster: str) -> Any:
+        raise DamagedStream(cluster, 1, "its hash does not fit")
+
+    monkeypatch.setattr(Journal, "stream", damaged)
+    assert sweep(world.handler).unlisted == (VOLUME,)
 
 
 def test_one_of_a_cluster_that_the_journal_does_not_know_is_reported(world: World) -> None:
