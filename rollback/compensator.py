@@ -6,7 +6,7 @@ It can be killed at any point and run again, from any machine: all it knows stan
 before it acts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -34,7 +34,7 @@ from projections.verdicts import Verdict
 from rollback.choice import NO_CHOICE, Choice
 from rollback.closing import deletion_is_open, outcome, reason_of_end, settled_steps
 from rollback.cloud import Cloud, Found
-from rollback.deletable import lost_history, new_user, objection, still_used
+from rollback.deletable import gone_servers, lost_history, new_user, objection, still_used
 from rollback.deleting import Deleting
 from rollback.errors import CloudError
 from rollback.ledger import Ledger
@@ -328,10 +328,11 @@ class _Compensation:
         at_once = self.journal.settings.deletes_at_once
         self.deleting.expect(kind, len(due))
         waits = {} if kind is ResourceKind.SERVER else still_used(self.history, plan(self.history))
+        gone = gone_servers(plan(self.history))
         changed = False
         try:
             for first in range(0, len(due), at_once):
-                changed |= self._send(due[first : first + at_once], marked, waits)
+                changed |= self._send(due[first : first + at_once], marked, waits, gone)
         except Exception:
             self.deleting.await_gone()
             raise
@@ -345,10 +346,10 @@ class _Compensation:
             self.problems = [objection]
         return objection is not None
 
-    def _send(self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str]) -> bool:
+    def _send(self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str], gone: Collection[str | None]) -> bool:
         """Ask for some deletes at the same time, unless something speaks against them. Return whether any was asked for."""
         free: list[str] = []
-        for verdict, obstacle in self._obstacles_to(due, marked, waits):
+        for verdict, obstacle in self._obstacles_to(due, marked, waits, gone):
             if obstacle is None:
                 free.append(_id_of(verdict))
             else:
@@ -361,22 +362,22 @@ class _Compensation:
     def _obstacles(self, now: Plan, marked: Marked) -> list[str]:
         """Return why what is left to do cannot be done, for each delete and each search that cannot."""
         waits = still_used(self.history, now)
-        obstacles = self._obstacles_to(now.having(PlanAction.DELETE), marked, waits)
+        obstacles = self._obstacles_to(now.having(PlanAction.DELETE), marked, waits, gone_servers(now))
         return [f"{verdict.kind} {verdict.id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + _doubts(now)
 
     def _obstacles_to(
-        self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str]
+        self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str], gone: Collection[str | None]
     ) -> Iterator[tuple[Verdict, str | None]]:
         """Yield why each of some things cannot be deleted now, or None if it can."""
         told = {**waits, **self.deleting.given_up}
-        history, now = self.history, plan(self.history)
+        history = self.history
         with self.journal.threads.pool(self.journal.settings.deletes_at_once) as pool:
             shown = list(pool.map(lambda verdict: None if verdict.id in told else self._shown(verdict, marked), due))
         for verdict, found in zip(due, shown, strict=True):
             if isinstance(found, Found):
                 word_stands = verdict.is_operators_word
                 unmarked = objection(history, self.journal.id, found, word_stands=word_stands)
-                yield verdict, unmarked or new_user(history, now, found, word_stands=word_stands)
+                yield verdict, unmarked or new_user(history, gone, found, word_stands=word_stands)
             else:
                 yield verdict, told.get(_id_of(verdict), found)
 

@@ -1,6 +1,6 @@
 """Whether something may be deleted: by what its marks say, read right before, and by what still uses it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from uuid import UUID
 
@@ -66,12 +66,16 @@ def still_used(history: History, now: Plan) -> dict[str, str]:
     return waits
 
 
-def new_user(history: History, now: Plan, found: Found, *, word_stands: bool) -> str | None:
-    """Return why what is no server must not be deleted: something came to use it that is not gone, or not yet.
+def gone_servers(now: Plan) -> frozenset[str | None]:
+    """Return the servers that are not there any more."""
+    return frozenset(verdict.id for verdict in now.verdicts if verdict.is_server and verdict.action is PlanAction.NONE)
 
-    The plan has said of what was seen to use it that it goes, too, or an operator's word has that it does not matter.
+
+def new_user(history: History, gone: Collection[str | None], found: Found, *, word_stands: bool) -> str | None:
+    """Return why what is no server must not be deleted: something that is not gone uses it, which the plan did not know.
+
+    Of what was seen to use it before, an operator who spoke of it knew.
     """
-    gone = {verdict.id for verdict in now.verdicts if verdict.is_server and verdict.action is PlanAction.NONE}
     last = history.resources[found.id].last_seen
     told = last.attached_to if last is not None and word_stands else ()
     user = next((id_ for id_ in found.attached_to if id_ not in gone and id_ not in told), None)

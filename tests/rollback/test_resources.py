@@ -279,20 +279,22 @@ def test_what_nobody_in_this_cluster_knows_has_come_to_use_is_not_deleted(world:
 
 
 def test_a_word_lets_go_of_what_was_seen_to_use_something_and_of_nothing_else(world: World) -> None:
-    address, server = world.active(ResourceKind.FLOATING_IP)
-    world.journal.resolve("c-1", address, Word.UNNEEDED, by="ops", reason="free it")
+    address, server = world.dead_create(ResourceKind.FLOATING_IP)
+    world.cloud.others[address].attached_to.append("vm-of-long-ago")
+    assert [verdict.id for verdict in world.rollback().kept] == [address]
+    world.journal.resolve("c-1", address, Word.NEW, by="ops", reason="there is no such server")
     get = world.cloud.get
 
     def moved(id_: str, *kind: Any) -> Any:
         found = get(id_, *kind)
-        return attrs.evolve(found, attached_to=(server, "vm-9")) if id_ == address and found else found
+        return attrs.evolve(found, attached_to=("vm-of-long-ago", "vm-9")) if id_ == address and found else found
 
     world.cloud.get = moved  # type: ignore[method-assign] # somebody moves it meanwhile
     assert world.rollback().problems == (f"floating_ip {address}: it is in use by now, by vm-9",)
-    assert world.deleted == []
+    assert world.deleted == [server]
     world.cloud.get = get  # type: ignore[method-assign] # it is as it was
     assert world.rollback().complete
-    assert world.deleted == [address], "ops said that it goes although the server uses it"
+    assert world.deleted == [server, address]
 
 
 def test_what_uses_it_is_looked_at_right_before_each_delete(world: World) -> None:
