@@ -177,7 +177,12 @@ def check(world: World, report: Report, cloud: str) -> None:
         assert final.is_settled, f"{cloud}: complete, but something is left"
     else:
         left = [verdict.id for verdict in final.having(PlanAction.DELETE)]
-        assert left, f"{cloud}: incomplete, but nothing is left"
+        doubts = final.having(PlanAction.FIND)
+        assert left or doubts, f"{cloud}: incomplete, but nothing is left"
+        marked = {other.shown().marks for other in world.cloud.others.values()}
+        copied = {None if marks is None else marks.step_id for marks in marked}
+        assert {verdict.step for verdict in doubts} <= copied, f"{cloud}: in doubt, though nothing has the mark"
+        assert not any(verdict.is_server for verdict in doubts)
         assert all(id_ in "; ".join(report.problems) for id_ in left if id_ is not None)
 
 
