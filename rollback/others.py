@@ -342,7 +342,7 @@ def _device_of(port: Any) -> list[str]:
 def _host_of(attachment: Mapping[str, Any]) -> str:
     """Return the user of a volume that is attached to a host, and not to a server: it is never known to be gone."""
     host = attachment.get("host_name")
-    return f"host {host}" if host else "an unknown host"
+    return f"host {host}" if host else "a host"
 
 
 def _time(text: str | None) -> datetime | None:

@@ -158,7 +158,7 @@ def test_a_volume_of_a_host_is_used_by_it_and_never_freed() -> None:
     assert cloud.delete("v", VOLUME) is DeleteAnswer.IN_USE
     assert not [call for call in found.asked if "DELETE" in call and "/attachments" in call]
     volume["attachments"] = [{**attached, "host_name": None}, {"server_id": "gone", "attachment_id": "b", "host_name": "h2"}]
-    assert users(cloud, VOLUME, "v") == ("an unknown host", "gone")
+    assert users(cloud, VOLUME, "v") == ("a host", "gone")
     assert cloud.delete("v", VOLUME) is DeleteAnswer.IN_USE
     assert not [call for call in found.asked if "DELETE" in call and "/attachments" in call]
 
