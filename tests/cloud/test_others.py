@@ -98,12 +98,26 @@ def test_one_thing_that_makes_no_sense_is_an_error_of_the_cloud() -> None:
         cloud.get("p", PORT)
 
 
+def test_a_server_or_a_refusal_that_makes_no_sense_is_an_error_of_the_cloud() -> None:
+    found, cloud = connected()
+    found.on(r"GET http://nova/v2.1/servers/detail", {"servers": [{"id": "s", "created": "yesterday"}]})
+    found.on(r"GET http://nova/v2.1/servers/s$", {"server": {"id": "s", "created": "yesterday"}})
+    found.on(r"DELETE http://cinder/v3/volumes/v\b", (400, {}))
+    found.on(r"GET http://cinder/v3/volumes/v$", {"volume": {"id": "v", "status": "in-use", "attachments": [{}]}})
+    for call in (cloud.list_all, lambda: cloud.list_journal(uuid4()), lambda: cloud.get("s"), lambda: cloud.delete("v", VOLUME)):
+        with pytest.raises(CloudError, match="the cloud's answer cannot be read"):
+            call()
+
+
 def test_each_service_tells_the_time() -> None:
     found, cloud = connected()
     found.dates |= {"cinder": "Mon, 23 Nov 2026 10:01:30 GMT"}
     now = datetime(2026, 11, 23, 10, tzinfo=UTC)
     assert (cloud.now(), cloud.now(PORT)) == (now, now)
     assert cloud.now(VOLUME) == now + timedelta(seconds=90)
+    found.on(r"GET http://cinder/v3/volumes", (503, {}))
+    with pytest.raises(CloudError):
+        cloud.now(VOLUME)
 
 
 # Server groups on several pages
@@ -168,12 +182,21 @@ PORTS = {
     "served": {"device_id": "vm-1", "device_owner": "compute:nova"},
     "vip": {"device_id": "lb-1", "device_owner": "Octavia"},
     "pod": {"device_id": "pod-1", "device_owner": "compute:kuryr"},
+    "foreign": {"device_id": "vm-2", "device_owner": "compute:nova", "project_id": "another"},
 }
 
 
 @pytest.mark.parametrize(
     ("port", "used_by"),
-    [(None, ()), ("free", ()), ("served", ("vm-1",)), ("vip", ("lb-1",)), ("pod", ("pod-1",)), ("hidden", ("port hidden",))],
+    [
+        (None, ()),
+        ("free", ()),
+        ("served", ("vm-1",)),
+        ("vip", ("lb-1",)),
+        ("pod", ("pod-1",)),
+        ("hidden", ("port hidden",)),
+        ("foreign", ("port foreign",)),
+    ],
 )
 def test_a_floating_ip_is_used_by_whatever_uses_its_port(port: str | None, used_by: tuple[str, ...]) -> None:
     found, cloud = connected()
@@ -190,21 +213,22 @@ def test_a_floating_ip_is_used_by_whatever_uses_its_port(port: str | None, used_
 
 
 @pytest.mark.parametrize(
-    ("owner", "answer"),
+    ("owner", "device", "answer"),
     [
-        ("compute:nova", DeleteAnswer.ACCEPTED),
-        ("compute:kuryr", DeleteAnswer.IN_USE),
-        ("compute:a zone that Nova does not have", DeleteAnswer.IN_USE),
-        ("network:router_interface", DeleteAnswer.IN_USE),
-        ("Octavia", DeleteAnswer.IN_USE),
-        ("", DeleteAnswer.IN_USE),
+        ("compute:nova", "x", DeleteAnswer.ACCEPTED),
+        ("compute:nova", "", DeleteAnswer.IN_USE),
+        ("compute:kuryr", "x", DeleteAnswer.IN_USE),
+        ("compute:a zone that Nova does not have", "x", DeleteAnswer.IN_USE),
+        ("network:router_interface", "x", DeleteAnswer.IN_USE),
+        ("Octavia", "x", DeleteAnswer.IN_USE),
+        ("", "x", DeleteAnswer.IN_USE),
     ],
 )
-def test_a_port_is_freed_only_of_novas_servers(owner: str, answer: DeleteAnswer) -> None:
+def test_a_port_is_freed_only_of_novas_servers(owner: str, device: str, answer: DeleteAnswer) -> None:
     found, cloud = connected()
     refusals = [REFUSED]
     found.on(r"DELETE http://neutron/v2.0/ports/p", lambda _: refusals.pop() if refusals else (204, None))
-    found.on(r"GET http://neutron/v2.0/ports/p", {"port": {"id": "p", "device_id": "x", "device_owner": owner}})
+    found.on(r"GET http://neutron/v2.0/ports/p", {"port": {"id": "p", "device_id": device, "device_owner": owner}})
     found.on(r"PUT http://neutron/v2.0/ports/p", {"port": {"id": "p"}})
     assert cloud.delete("p", PORT) is answer
     assert any(call.startswith("PUT") for call in found.asked) is (answer is DeleteAnswer.ACCEPTED)

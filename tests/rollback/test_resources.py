@@ -22,6 +22,7 @@ from rollback.compensator import Report, preview, rollback_cluster
 from rollback.errors import CloudError, CloudRefused, UnsuitableCloud
 from rollback.handler import Handler
 from rollback.marks import LONGEST_TEXT, Agreement, FoundMarks, Marks, agreement_of_other
+from rollback.observe import observe
 from rollback.orphans import delete_orphans, sweep
 from rollback.records import NoRecord
 
@@ -297,6 +298,19 @@ def test_a_word_lets_go_of_what_was_seen_to_use_something_and_of_nothing_else(wo
     assert world.deleted == [server, address]
 
 
+def test_what_a_server_that_is_gone_still_seems_to_use_goes(world: World) -> None:
+    volume, server = world.dead_create(VOLUME)
+    get = world.cloud.get
+
+    def stuck(id_: str, *kind: Any) -> Any:
+        found = get(id_, *kind)
+        return attrs.evolve(found, attached_to=(server,)) if id_ == volume and found else found
+
+    world.cloud.get = stuck  # type: ignore[method-assign] # its service was away when the server went
+    assert world.rollback().complete
+    assert world.deleted == [server, volume]
+
+
 def test_what_uses_it_is_looked_at_right_before_each_delete(world: World) -> None:
     op = world.begin()
     addresses = [world.make(op, ResourceKind.FLOATING_IP) for _ in range(25)]
@@ -444,6 +458,9 @@ def test_nothing_is_listed_where_the_clock_of_its_service_is_off(world: World, k
         with pytest.raises(UnsuitableCloud, match=f"its service for a {kind}: "):
             world.rollback()
     world.cloud.skews[kind] = timedelta(seconds=29)
+    world.cloud.fails["now"] = [CloudError("HTTP 503")]
+    with pytest.raises(CloudError, match="HTTP 503"):
+        world.rollback()
     assert world.rollback().complete
 
 
@@ -474,6 +491,26 @@ def test_a_copy_beside_its_original_leaves_nothing_in_doubt(world: World) -> Non
     assert world.rollback().complete
     assert (world.deleted, list(world.cloud.others)) == ([original], [copy])
     assert not world.rollback().changed
+    assert world.history.listings[0].whole == {ResourceKind.SERVER, VOLUME}
+
+
+def test_a_create_that_is_settled_or_of_another_kind_keeps_no_kind_from_being_seen_whole(world: World) -> None:
+    op = world.begin()
+    lost = op.create_resource(VOLUME, "lost").__enter__()
+    volume = world.cloud.land_other(lost)
+    other = op.create_resource(PORT, "p").__enter__()
+    port = world.cloud.land_other(other)
+    world.cloud.others[port].text = world.marks_of(lost).text
+    for id_ in (volume, port):
+        world.cloud.others[id_].created_at += timedelta(days=1)
+    world.clock.sleep(300)
+
+    def whole() -> tuple[ResourceKind, ...]:
+        return observe(world.cloud, world.journal.id, world.history, world.clock, 30, lambda _: None).event.kinds
+
+    assert whole() == (PORT,)
+    world.journal.resolve_gone("c-1", lost.id, by="ops", reason="it is a copy of mine")
+    assert whole() == (PORT, VOLUME)
 
 
 def test_a_keypair_with_the_name_of_something_hides_it_not(world: World) -> None:
@@ -489,6 +526,9 @@ def test_a_keypair_with_the_name_of_something_hides_it_not(world: World) -> None
     port = world.cloud.land_other(Step(world.journal.id, "c-9", uuid4(), world.clock.now(), "p", kind=PORT))
     twin = attrs.evolve(twin, id=port)
     assert [orphan.id for orphan in sweep(world.handler).orphans] == [port]
+    late = world.cloud.others.pop(port)
+    world.clock.later(1, lambda: world.cloud.others.update({port: late}))
+    assert sweep(world.handler).orphans == (), "the port was seen but once"
 
 
 def test_a_repeated_request_is_deleted_and_a_copy_is_kept(world: World) -> None:
@@ -574,6 +614,10 @@ def test_a_sweep_goes_on_where_a_service_does_not_tell_the_time(world: World) ->
 def test_a_sweep_says_which_kinds_that_clusters_had_the_cloud_has_no_service_for_any_more(world: World) -> None:
     world.active(PORT)
     world.cloud.kinds -= {VOLUME}
+    op = world.begin(OperationKind.SCALE)
+    world.make(op, PORT, "create_volume")
+    op.succeed()
+    op.release()
     assert sweep(world.handler).unlisted == ()
     elsewhere = SimulatedCloud(world.clock, "RegionOne/other")
     op = world.journal.begin("c-2", OperationKind.CREATE, elsewhere.name)
