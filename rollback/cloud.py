@@ -29,7 +29,7 @@ class Found:
     is_deleting: bool = False
     kind: ResourceKind = ResourceKind.SERVER
     attached_to: tuple[str, ...] = ()
-    """The servers that use it, if it is no server itself."""
+    """What uses it, if it is no server itself: servers by their ids, and what is no server by whatever names it."""
 
 
 @attrs.frozen
@@ -85,8 +85,8 @@ class Cloud(Protocol):
     def user_id(self) -> str:
         """Who asks: a keypair is seen by the user only to whom it belongs."""
 
-    def now(self) -> datetime:
-        """Return the time by the cloud's own clock, in UTC."""
+    def now(self, kind: ResourceKind = ResourceKind.SERVER) -> datetime:
+        """Return the time by the clock of the service that makes this kind, in UTC."""
 
     def list_journal(self, journal: UUID) -> Sequence[Found]:
         """Return the servers whose tags name this journal. Servers of a cell that is down are silently left out."""

@@ -6,7 +6,7 @@ It can be killed at any point and run again, from any machine: all it knows stan
 before it acts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -26,14 +26,15 @@ from journal.events import (
     ResourceKind,
 )
 from journal.journal import Journal
+from journal.redaction import redacted_text
 from journal.stream import Stream
 from journal.telemetry import Count, count, fields, span
 from projections.fold import History, fold
 from projections.verdicts import Verdict
 from rollback.choice import NO_CHOICE, Choice
 from rollback.closing import deletion_is_open, outcome, reason_of_end, settled_steps, waits_for_users
-from rollback.cloud import Cloud
-from rollback.deletable import lost_history, objection, still_used
+from rollback.cloud import Cloud, Found
+from rollback.deletable import gone_servers, lost_history, new_user, objection, still_used
 from rollback.deleting import Deleting
 from rollback.errors import CloudError
 from rollback.ledger import Ledger
@@ -339,10 +340,11 @@ class _Compensation:
         at_once = self.journal.settings.deletes_at_once
         self.deleting.expect(kind, len(due))
         waits = {} if kind is ResourceKind.SERVER else still_used(self.history, plan(self.history), marked.unseen)
+        gone = gone_servers(plan(self.history))
         changed = False
         try:
             for first in range(0, len(due), at_once):
-                changed |= self._send(due[first : first + at_once], marked, waits)
+                changed |= self._send(due[first : first + at_once], marked, waits, gone)
         except Exception:
             self.deleting.await_gone()
             raise
@@ -357,11 +359,10 @@ class _Compensation:
             self.is_refused = True
         return objection is not None
 
-    def _send(self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str]) -> bool:
+    def _send(self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str], gone: Collection[str | None]) -> bool:
         """Ask for some deletes at the same time, unless something speaks against them. Return whether any was asked for."""
         free: list[str] = []
-        for verdict in due:
-            obstacle = self._obstacle(verdict, marked, waits)
+        for verdict, obstacle in self._obstacles_to(due, marked, waits, gone):
             if obstacle is None:
                 free.append(_id_of(verdict))
             else:
@@ -374,24 +375,33 @@ class _Compensation:
     def _obstacles(self, now: Plan, marked: Marked) -> list[str]:
         """Return why what is left to do cannot be done, for each delete and each search that cannot."""
         waits = still_used(self.history, now, marked.unseen)
-        obstacles = ((verdict, self._obstacle(verdict, marked, waits)) for verdict in now.having(PlanAction.DELETE))
+        obstacles = self._obstacles_to(now.having(PlanAction.DELETE), marked, waits, gone_servers(now))
         return [f"{verdict.kind} {verdict.id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + self._doubts(now)
 
-    def _obstacle(self, verdict: Verdict, marked: Marked, waits: Mapping[str, str]) -> str | None:
-        """Return why something cannot be deleted now, or None if it can."""
-        id_ = _id_of(verdict)
-        if id_ in self.deleting.given_up:
-            return self.deleting.given_up[id_]
-        if id_ in waits:
-            return waits[id_]
+    def _obstacles_to(
+        self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str], gone: Collection[str | None]
+    ) -> Iterator[tuple[Verdict, str | None]]:
+        """Yield why each of some things cannot be deleted now, or None if it can."""
+        told = {**waits, **self.deleting.given_up}
+        history = self.history
+        with self.journal.threads.pool(self.journal.settings.deletes_at_once) as pool:
+            shown = list(pool.map(lambda verdict: None if verdict.id in told else self._shown(verdict, marked), due))
+        for verdict, found in zip(due, shown, strict=True):
+            if isinstance(found, Found):
+                word_stands = verdict.is_operators_word
+                unmarked = objection(history, self.journal.id, found, word_stands=word_stands)
+                yield verdict, unmarked or new_user(history, gone, found, word_stands=word_stands)
+            else:
+                yield verdict, told.get(_id_of(verdict), found)
+
+    def _shown(self, verdict: Verdict, marked: Marked) -> Found | str | None:
+        """Return how the cloud shows something, or why it cannot be told."""
         try:
-            found = marked.read(id_, verdict.kind)
+            found = marked.read(_id_of(verdict), verdict.kind)
         except CloudError as error:
-            self.progress(f"the marks of {id_} cannot be read: {error}")
+            self.progress(redacted_text(f"the marks of {verdict.id} cannot be read: {error}"))
             return "its marks cannot be read"
-        if found is None:
-            return why_unseen(self.history, verdict, self.cloud.user_id)
-        return objection(self.history, self.journal.id, found, word_stands=verdict.is_operators_word)
+        return why_unseen(self.history, verdict, self.cloud.user_id) if found is None else found
 
     def _doubts(self, now: Plan) -> list[str]:
         """Return what is to find, as problems."""

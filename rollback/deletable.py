@@ -91,6 +91,22 @@ def _was_judged(resource: Resource, server_id: str) -> bool:
     return bool(resource.words) and min(told, default=resource.words[-1].version) < resource.words[-1].version
 
 
+def gone_servers(now: Plan) -> frozenset[str | None]:
+    """Return the servers that are not there any more."""
+    return frozenset(verdict.id for verdict in now.verdicts if verdict.is_server and verdict.action is PlanAction.NONE)
+
+
+def new_user(history: History, gone: Collection[str | None], found: Found, *, word_stands: bool) -> str | None:
+    """Return why what is no server must not be deleted: something that is not gone uses it, which the plan did not know.
+
+    Of what was seen to use it before, an operator who spoke of it knew.
+    """
+    last = history.resources[found.id].last_seen
+    told = last.attached_to if last is not None and word_stands else ()
+    user = next((id_ for id_ in found.attached_to if id_ not in gone and id_ not in told), None)
+    return None if user is None else f"it is in use by now, by {user}"
+
+
 def lost_history(history: History, journal: UUID, found: Mapping[str, Found]) -> str | None:
     """Return why a hold is to be placed: something carries this cluster's mark with a step that the journal does not have.
 

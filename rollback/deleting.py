@@ -11,6 +11,7 @@ import attrs
 
 from journal.events import Completion, Delete, DeleteResource, DeleteServer, ResourceKind, Stage, StepOutcome, deleted_by
 from journal.journal import Journal
+from journal.redaction import redacted_text
 from journal.telemetry import Count, count
 from rollback.closing import end_of_delete
 from rollback.cloud import Cloud, DeleteAnswer, Found
@@ -103,7 +104,7 @@ class Deleting:
         except CloudRefused as error:
             return Completion(step, StepOutcome.FAILED, reason=f"the cloud refused: {error}")
         except CloudError as error:
-            self._progress(f"the outcome of deleting {id_} is unknown: {error}")
+            self._progress(redacted_text(f"the outcome of deleting {id_} is unknown: {error}"))
             return DeleteAnswer.ACCEPTED
         if answer is DeleteAnswer.ABSENT:
             return Completion(step, StepOutcome.ABSENT, reason=f"the {self._kind} was not there")
@@ -205,7 +206,7 @@ class Deleting:
         if completion.outcome is StepOutcome.FAILED:
             attempts = self._attempts[id_]
             if attempts >= self._journal.settings.delete_attempts:
-                self.given_up[id_] = f"not deleted in {attempts} attempts: {completion.reason}"
+                self.given_up[id_] = redacted_text(f"not deleted in {attempts} attempts: {completion.reason}")
             return
         self.deleted.append(id_)
         if not self._many:

@@ -26,3 +26,13 @@ def translated(doing: str) -> Iterator[None]:
     except (sdk.SDKException, keystone.ClientException) as error:
         msg = f"{doing}: {error}"
         raise CloudError(msg) from error
+
+
+@contextmanager
+def understood(doing: str) -> Iterator[None]:
+    """Turn what reading an answer raises that has not the form it should have into CloudError."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        msg = f"{doing}: the cloud's answer cannot be read: {error!r}"
+        raise CloudError(msg) from error

@@ -1,7 +1,7 @@
 """What the cloud showed, with its marks, as it was read a moment ago: nothing is deleted by marks that are older."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import threading
+from datetime import timedelta
 from typing import Final
 
 from journal.events import ResourceKind
@@ -14,24 +14,30 @@ MARKS_HOLD_FOR: Final = timedelta(minutes=1)
 
 
 class Marked:
-    """What the cloud showed last of each kind. It is listed again, not asked one by one, once that is old."""
+    """What the cloud showed last of servers: they are listed again, not asked for one by one, once that is old.
+
+    Of what a server brings along it matters, too, what uses it, and that changes: it is asked for at once. Safe to use
+    from many threads.
+    """
 
     def __init__(self, journal: Journal, cloud: Cloud, observation: Observation) -> None:
         self._journal = journal
         self._cloud = cloud
-        self._found = dict(observation.found)
         self.unseen = observation.unseen
         """The servers that something is in use by, as its service says, and that the cloud does not show."""
-        self._read_at: dict[ResourceKind, datetime] = dict.fromkeys(ResourceKind, observation.event.began_at)
+        self._servers = {found.id: found for found in observation.found.values() if found.kind is ResourceKind.SERVER}
+        self._read_at = observation.event.began_at
+        self._lock = threading.Lock()
 
     def read(self, id_: str, kind: ResourceKind = ResourceKind.SERVER) -> Found | None:
         """Return a resource with its marks, or None if there is none with this id. Raises CloudError."""
-        now = self._journal.clock.now()
-        if now - self._read_at[kind] >= MARKS_HOLD_FOR:
-            listed = {found.id: found for found in self._listed(kind)}
-            self._found = {found.id: found for found in self._found.values() if found.kind is not kind} | listed
-            self._read_at[kind] = now
-        return self._found.get(id_) or self._cloud.get(id_, kind)
+        shown = self._server(id_) if kind is ResourceKind.SERVER else None
+        return shown or self._cloud.get(id_, kind)
 
-    def _listed(self, kind: ResourceKind) -> Sequence[Found]:
-        return self._cloud.list_journal(self._journal.id) if kind is ResourceKind.SERVER else self._cloud.list_kind(kind)
+    def _server(self, id_: str) -> Found | None:
+        with self._lock:
+            now = self._journal.clock.now()
+            if now - self._read_at >= MARKS_HOLD_FOR:
+                self._servers = {found.id: found for found in self._cloud.list_journal(self._journal.id)}
+                self._read_at = now
+            return self._servers.get(id_)

@@ -28,7 +28,8 @@ LONGEST_TEXT: Final = 255
 _CLUSTER_IN_TEXT: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """The cluster ids that a text mark names: a keypair's name may hold no other characters."""
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_TEXT: Final = re.compile(rf"provjournal-({_UUID})-({_UUID})(?:-({_CLUSTER_IN_TEXT.pattern}))?$")
+_TEXT: Final = re.compile(rf"(?s:.*)provjournal-({_UUID})-({_UUID})(?:-({_CLUSTER_IN_TEXT.pattern}))?$")
+"""The last mark in a text: what was made may have the name of something that has a mark."""
 KEYS: Final = frozenset({JOURNAL_KEY, CLUSTER_KEY, STEP_KEY})
 """The metadata that is ours."""
 
@@ -55,7 +56,8 @@ class Marks:
     @property
     def text(self) -> str:
         """The mark in a description or a name. It leaves out a cluster id that is too long or too special for it."""
-        cluster = f"-{self.cluster}" if _CLUSTER_IN_TEXT.fullmatch(self.cluster) else ""
+        fits = _CLUSTER_IN_TEXT.fullmatch(self.cluster) and not _TEXT.match(self.cluster)
+        cluster = f"-{self.cluster}" if fits else ""
         return f"provjournal-{self.journal}-{self.step}{cluster}"
 
     def name(self, name: str) -> str:
@@ -112,7 +114,7 @@ class FoundMarks:
     @classmethod
     def of_text(cls, text: str) -> "FoundMarks":
         """Read the mark at the end of a description or a name."""
-        found = _TEXT.search(text)
+        found = _TEXT.match(text)
         journal, step, cluster = found.groups() if found else (None, None, None)
         return cls(frozenset(), frozenset(), journal, cluster, step)
 

@@ -20,12 +20,12 @@ import attrs
 from journal.clock import Clock
 from journal.events import OF_A_USER, Event, InventoryObserved, ObservedResource, ObservedServer, ResourceKind
 from journal.journal import Journal
-from projections.fold import History, Resource, fold
-from projections.origin import origins
-from projections.presence import knowledge, lingers, presence
+from projections.fold import History, Resource, Step, fold
+from projections.origin import AFTER_DEADLINE, BEFORE_INTENT, TIMELESS, origins
+from projections.presence import absent_creates, knowledge, lingers, presence
 from rollback.closing import latest_doubt
 from rollback.cloud import Cloud, Found
-from rollback.errors import UnsuitableCloud, WrongCloud
+from rollback.errors import CloudError, UnsuitableCloud, WrongCloud
 from rollback.progress import Progress
 
 UNKNOWN: Final = "UNKNOWN"
@@ -71,12 +71,28 @@ def check_cloud(cloud: Cloud, history: History, store_now: datetime, own_now: da
             "every server absent. Choose the right cloud with --cloud or OS_CLOUD."
         )
         raise WrongCloud(msg)
-    check_clocks(cloud, store_now, own_now)
+    check_clocks(cloud, store_now, own_now, _kinds_to_list(cloud, history))
 
 
-def check_clocks(cloud: Cloud, store_now: datetime, own_now: datetime) -> None:
-    """Refuse to list where the clocks are apart. Raises UnsuitableCloud."""
+def check_clocks(
+    cloud: Cloud,
+    store_now: datetime,
+    own_now: datetime,
+    kinds: Collection[ResourceKind] = (),
+    silent: list[ResourceKind] | None = None,
+) -> None:
+    """Refuse to list servers and these kinds where the clocks are apart, by which it is told when something was made.
+
+    A kind whose service does not answer is added to `silent`; without that, CloudError is raised. Raises UnsuitableCloud.
+    """
     times = {"this machine": own_now, "the journal's database": store_now, f"cloud {cloud.name}": cloud.now()}
+    for kind in kinds:
+        try:
+            times |= {} if kind in TIMELESS else {f"its service for a {kind}": cloud.now(kind)}
+        except CloudError:
+            if silent is None:
+                raise
+            silent.append(kind)
     if max(times.values()) - min(times.values()) > LARGEST_SKEW:
         told = ", ".join(f"{who}: {time:%H:%M:%S}" for who, time in times.items())
         msg = f"The clocks are more than {LARGEST_SKEW.seconds} seconds apart ({told}). Set them right, then try again."
@@ -92,9 +108,9 @@ def observe(
     listed = _listed(cloud, journal, kinds)
     progress(f"listed the cloud; listing again in {settle_seconds:g} s, for requests still on their way")
     clock.sleep(settle_seconds)
-    listed |= {server.id: server for server in cloud.list_journal(journal)}
+    listed |= _marked(cloud, journal)
     everything = cloud.list_all()
-    listed |= {server.id: server for server in everything} | _others(cloud, kinds)
+    listed |= {(server.kind, server.id): server for server in everything} | _others(cloud, kinds)
     found = {each.id: each for each in listed.values() if _belongs(each, journal, history)}
     for resource in _missing(history, found):
         shown = cloud.get(resource.id, resource.kind)
@@ -105,8 +121,12 @@ def observe(
     found = {each.id: _without(each, unseen & history.resources.keys()) for each in found.values()}
     complete = not everything.hides_down_cells and not any(s.status == UNKNOWN for s in (*everything, *found.values()))
     servers, others = rows_of(found.values())
+    elsewhen = _of_another_time(history, found.values())
+    for other in elsewhen:
+        progress(f"{other.kind} {other.id} has the mark of a create in doubt, but is of another time: a copy, or a clock is off")
+    whole = tuple(kind for kind in kinds if kind not in {other.kind for other in elsewhen})
     user = cloud.user_id if OF_A_USER.intersection(kinds) else None
-    return Observation(InventoryObserved(servers, complete, as_of, began_at, cloud.name, others, kinds, user), found, unseen)
+    return Observation(InventoryObserved(servers, complete, as_of, began_at, cloud.name, others, whole, user), found, unseen)
 
 
 def _kinds_to_list(cloud: Cloud, history: History) -> tuple[ResourceKind, ...]:
@@ -115,12 +135,46 @@ def _kinds_to_list(cloud: Cloud, history: History) -> tuple[ResourceKind, ...]:
     return tuple(kind for kind in ResourceKind if kind in had and kind in cloud.kinds)
 
 
-def _listed(cloud: Cloud, journal: UUID, kinds: tuple[ResourceKind, ...]) -> dict[str, Found]:
-    return {server.id: server for server in cloud.list_journal(journal)} | _others(cloud, kinds)
+_Listed = dict[tuple[ResourceKind, str], Found]
+"""What is listed by kind and id: a keypair's id is its name, which can be the id of anything."""
 
 
-def _others(cloud: Cloud, kinds: tuple[ResourceKind, ...]) -> dict[str, Found]:
-    return {each.id: each for kind in kinds for each in cloud.list_kind(kind)}
+def _listed(cloud: Cloud, journal: UUID, kinds: tuple[ResourceKind, ...]) -> _Listed:
+    return _marked(cloud, journal) | _others(cloud, kinds)
+
+
+def _marked(cloud: Cloud, journal: UUID) -> _Listed:
+    return {(server.kind, server.id): server for server in cloud.list_journal(journal)}
+
+
+def _others(cloud: Cloud, kinds: tuple[ResourceKind, ...]) -> _Listed:
+    return {(each.kind, each.id): each for kind in kinds for each in cloud.list_kind(kind)}
+
+
+def _of_another_time(history: History, found: Iterable[Found]) -> list[Found]:
+    """Return what, beside servers, has the mark of a create in doubt but is of another time, where nothing is of its time.
+
+    It is somebody's copy, or its service's clock was off when it was made: so its kind proves nothing absent. Who can
+    tell says that the create is `gone`.
+    """
+    where = origins(history)
+    settled = {*where.originals, *absent_creates(history, where)}
+    creates = (step for op in history.in_unfinished for step in op.steps if step.creates not in (None, ResourceKind.SERVER))
+    doubted = {step.id: step for step in creates if step.id not in settled}
+    marked = [(doubted[step], each) for each in found if (step := _step_of(each)) in doubted]
+    marked = [(step, each) for step, each in marked if each.kind is step.creates]
+    in_time = {step.id for step, each in marked if _is_in_time(step, each)}
+    return [each for step, each in marked if step.id not in in_time]
+
+
+def _step_of(found: Found) -> UUID | None:
+    return None if found.marks is None else found.marks.step_id
+
+
+def _is_in_time(create: Step, found: Found) -> bool:
+    if found.created_at is None:
+        return found.kind in TIMELESS
+    return create.recorded_at - BEFORE_INTENT <= found.created_at <= create.intent.deadline + AFTER_DEADLINE
 
 
 def is_news(events: tuple[Event, ...], observed: Event) -> bool:
@@ -182,7 +236,7 @@ def rows_of(found: Iterable[Found]) -> tuple[tuple[ObservedServer, ...], tuple[O
     """Return what was found as an observation records it: servers, and what else there is."""
     servers, others = [], []
     for each in sorted(found, key=lambda each: each.id):
-        step = None if each.marks is None else each.marks.step_id
+        step = _step_of(each)
         if each.kind is ResourceKind.SERVER:
             servers.append(ObservedServer(each.id, each.name, each.status, each.created_at, step))
         else:

@@ -23,7 +23,7 @@ from journal.steps import Absent, Step
 from rollback.closing import end_of_delete
 from rollback.cloud import DeleteAnswer, Everything, Found, refuse_late, refuse_of_another
 from rollback.errors import CloudError, CloudRefused, UnknownCloud, UnsuitableCloud
-from rollback.http_errors import translated
+from rollback.http_errors import translated, understood
 from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
 from rollback.others import Others
 
@@ -51,7 +51,7 @@ class OpenStackCloud:
             data = self._compute.get_endpoint_data()
             self._name = f"{self._compute.region_name or 'default'}/{connection.current_project_id}"
             self._user_id = f"{connection.current_user_id}"
-        self._others = Others(connection)
+            self._others = Others(connection, connection.current_project_id)
         newest = None if data is None else data.max_microversion
         if newest is None or newest < tuple(int(part) for part in MICROVERSION.split(".")):
             shown = "none" if newest is None else ".".join(map(str, newest))
@@ -82,14 +82,17 @@ class OpenStackCloud:
         """Who asks: what `Operation.create_resource` is told of a keypair, which no other user sees."""
         return self._user_id
 
-    def now(self) -> datetime:
-        """Return the time by the cloud's own clock, as the `Date` of its answers tells it."""
-        with translated("asking for the time"):
-            date = self._compute.get("/servers?limit=1").headers.get("Date")
-        if date is None:
-            msg = f"Cloud {self._name} does not say what time it is: its answers have no Date header."
-            raise UnsuitableCloud(msg)
-        return parsedate_to_datetime(date).astimezone(UTC)
+    def now(self, kind: ResourceKind = ResourceKind.SERVER) -> datetime:
+        """Return the time by the clock of the service that makes this kind, as the `Date` of its answers tells it."""
+        with translated(f"asking for the time of every {kind}"), understood("asking for the time"):
+            if kind is ResourceKind.SERVER:
+                date = self._compute.get("/servers?limit=1").headers.get("Date")
+            else:
+                date = self._others.date(kind)
+            if date is not None:
+                return parsedate_to_datetime(date).astimezone(UTC)
+        msg = f"Cloud {self._name} does not say what time it is: its answers have no Date header."
+        raise UnsuitableCloud(msg)
 
     def list_journal(self, journal: UUID) -> Sequence[Found]:
         """Return the servers whose tags name this journal."""
@@ -114,7 +117,7 @@ class OpenStackCloud:
         """Return one resource, or None if there is none with this id."""
         if kind is not ResourceKind.SERVER:
             return self._others.get(kind, id_)
-        with translated(f"asking for server {id_}"):
+        with translated(f"asking for server {id_}"), understood(f"asking for server {id_}"):
             try:
                 return _found(self._compute.get_server(id_))
             except sdk.NotFoundException:
@@ -139,7 +142,7 @@ class OpenStackCloud:
 
         ABSENT only if it cannot be found either: whatever is in between may say 404.
         """
-        with translated(f"deleting {kind} {id_}"):
+        with translated(f"deleting {kind} {id_}"), understood(f"deleting {kind} {id_}"):
             try:
                 if kind is not ResourceKind.SERVER:
                     return self._others.delete(kind, id_)
@@ -161,8 +164,8 @@ class OpenStackCloud:
         """
         refuse_late(step, datetime.now(UTC))
         marks = marks_of(step)
-        tags = [*attributes.pop("tags", []), *marks.tags]
-        metadata = {**attributes.pop("metadata", {}), **marks.metadata}
+        tags = [*(attributes.pop("tags", None) or ()), *marks.tags]
+        metadata = {**(attributes.pop("metadata", None) or {}), **marks.metadata}
         with translated(f"creating server {step.name}"):
             server = self._compute.create_server(name=step.name, tags=tags, metadata=metadata, **attributes)
         return str(server.id)
@@ -239,7 +242,8 @@ class OpenStackCloud:
                 while marker or not pages:
                     page = self._page({**query, **marker})
                     pages += 1
-                    listed += [_listed(row) for row in page["servers"]]
+                    with understood("listing servers"):
+                        listed += [_listed(row) for row in page["servers"]]
                     marker = {"marker": listed[-1].id} if page.get("servers_links") else {}
             except CloudError:
                 if not pages or again + 1 == LISTINGS:

@@ -6,14 +6,14 @@ along, except for what has no mark that says which cluster it belongs to.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import as_completed
 from datetime import datetime
 from typing import Final, Self
 
 import attrs
 
-from journal.errors import Fenced, OwnerAlive
+from journal.errors import Fenced, JournalError, OwnerAlive
 from journal.events import InventoryObserved, PlanAction, ResourceKind, VerdictName
 from journal.steps import reason_of
 from journal.store import Head
@@ -92,25 +92,27 @@ def sweep(handler: Handler, *, at_once: int = AT_ONCE) -> Sweep:
     """
     journal, cloud = handler.journal, handler.cloud
     versions: dict[str, int] = {}
+    kinds, silent = [kind for kind in ResourceKind if kind in cloud.kinds], list[ResourceKind]()
     for head in journal.store.heads():
         if not versions:
-            check_clocks(cloud, head.read_at, journal.clock.now())
+            check_clocks(cloud, head.read_at, journal.clock.now(), kinds, silent)
         versions[head.stream] = head.version
     began_at = journal.clock.now()
-    before = _Listed.of(cloud)
+    before = _Listed.of(cloud, silent)
     handler.progress(f"listed the cloud; listing again in {journal.settings.settle_seconds:g} s: orphans are those seen twice")
     journal.clock.sleep(journal.settings.settle_seconds)
-    listed = _Listed.of(cloud)
+    listed = _Listed.of(cloud, silent)
     marked = [each for each in listed.found if each.marks is not None and each.marks.says_journal(journal.id)]
-    seen = {each.id for each in before.found}
+    seen = {(each.kind, each.id) for each in before.found}
     clusters: defaultdict[str, list[Found]] = defaultdict(list)
     for each in marked:
-        if each.id in seen:
+        if (each.kind, each.id) in seen:
             assert each.marks is not None
             clusters[each.marks.cluster or ""].append(each)
     looked = [_Look(cluster, versions.get(cluster), began_at, tuple(found)) for cluster, found in sorted(clusters.items())]
     unreadable = sum(each.status == UNKNOWN and each.marks is None for each in listed.found)
-    unlisted = tuple(dict.fromkeys((*before.unlisted, *listed.unlisted)))
+    missing = [kind for kind in ResourceKind if kind not in (*cloud.kinds, ResourceKind.SERVER) and _was_had(handler, kind)]
+    unlisted = tuple(dict.fromkeys((*before.unlisted, *listed.unlisted, *missing)))
     orphans = tuple(_judged(handler, looked, at_once))
     return Sweep(orphans, len(marked), unreadable, listed.hides_down_cells, unlisted)
 
@@ -124,10 +126,11 @@ class _Listed:
     unlisted: Sequence[ResourceKind]
 
     @classmethod
-    def of(cls, cloud: Cloud) -> Self:
+    def of(cls, cloud: Cloud, silent: Collection[ResourceKind]) -> Self:
+        """List all kinds but those that are silent."""
         servers = cloud.list_all()
-        found, unlisted = list(servers), []
-        for kind in sorted(cloud.kinds, key=list(ResourceKind).index):
+        found, unlisted = list(servers), list(silent)
+        for kind in sorted(cloud.kinds.difference(silent), key=list(ResourceKind).index):
             try:
                 found += cloud.list_kind(kind)
             except CloudError:
@@ -148,6 +151,19 @@ def delete_orphans(handler: Handler, found: Sweep, *, at_once: int = AT_ONCE, mo
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _was_had(handler: Handler, kind: ResourceKind) -> bool:
+    """Whether a cluster of this cloud ever had, or tried to have, a kind that the cloud has no service for (any more)."""
+    return any(_had(handler, cluster, kind) for cluster in handler.journal.store.mentioning(f"create_{kind}"))
+
+
+def _had(handler: Handler, cluster: str, kind: ResourceKind) -> bool:
+    try:
+        history = fold(handler.journal.stream(cluster).events)
+    except JournalError:
+        return True  # nobody can tell
+    return history.cloud == handler.cloud.name and any(step.creates is kind for step in history.creates.values())
 
 
 @attrs.frozen
@@ -202,9 +218,9 @@ def _why_unknown(look: _Look, head: Head | None) -> str:
 
 
 def _stray(history: History, look: _Look) -> Iterator[Orphan]:
-    verdicts: Mapping[str | None, Verdict] = {verdict.id: verdict for verdict in plan(history).verdicts}
+    verdicts = {(verdict.kind, verdict.id): verdict for verdict in plan(history).verdicts}
     for each in look.found:
-        verdict = verdicts[each.id]
+        verdict = verdicts[each.kind, each.id]
         if verdict.verdict not in ACCOUNTED_FOR:
             yield Orphan(each.kind, each.id, each.name or "", look.cluster, verdict.because, verdict)
 

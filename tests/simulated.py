@@ -162,6 +162,8 @@ class SimulatedCloud:
         self.delete_seconds = 0.0
         self.delete_goes_to_error = 0
         self.skew = timedelta()
+        self.skews: dict[ResourceKind, timedelta] = {}
+        """How far ahead of that the clocks of the services of other kinds are."""
         self._count = 0
 
     @property
@@ -169,9 +171,11 @@ class SimulatedCloud:
         """The calls that changed something."""
         return [call for call in self.calls if call[0] in ("create_server", "create_resource", "delete")]
 
-    def now(self) -> datetime:
-        """Return the time by the cloud's own clock."""
-        return self.clock.now() + self.skew
+    def now(self, kind: ResourceKind = ResourceKind.SERVER) -> datetime:
+        """Return the time by the clock of the service that makes this kind."""
+        if kind is not ResourceKind.SERVER:
+            self._call("now", kind)
+        return self.clock.now() + self.skew + self.skews.get(kind, timedelta())
 
     def create_server(self, step: Step, **attributes: Any) -> str:
         """Create a server with the marks of its step."""

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -110,6 +110,8 @@ class TestRealResources(ResourceContract):
 
 
 def test_nothing_is_created_twice_by_a_client_that_repeats(cloud: OpenStackCloud) -> None:
+    for kind in (PORT, VOLUME):
+        cloud.list_kind(kind)
     for proxy in (cloud.connection.network, cloud.connection.block_storage, cloud.connection.compute):
         assert (proxy.connect_retries, proxy.status_code_retries) == (0, 0)
 
@@ -141,6 +143,45 @@ def test_a_port_of_a_server_that_does_not_exist_is_freed_and_deleted(
         cloud.connection.network.delete_port(port, ignore_missing=False)
     assert cloud.delete(port, PORT) is DeleteAnswer.ACCEPTED
     assert cloud.get(port, PORT) is None
+
+
+def test_a_port_of_a_container_is_not_freed(cloud: OpenStackCloud, step: Any, make: Callable[..., str]) -> None:
+    port = make(step(PORT), device_id=str(uuid4()), device_owner="compute:kuryr")
+    assert cloud.delete(port, PORT) is DeleteAnswer.IN_USE
+    cloud.connection.network.update_port(port, device_id="", device_owner="")
+    assert cloud.delete(port, PORT) is DeleteAnswer.ACCEPTED
+
+
+def test_each_service_tells_the_time(cloud: OpenStackCloud) -> None:
+    for kind in ORDER:
+        assert abs(cloud.now(kind) - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_an_administrator_sees_of_it_no_more_than_the_project_has(
+    cloud: OpenStackCloud, step: Any, make: Callable[..., str]
+) -> None:
+    ids = {kind: make(step(kind)) for kind in OTHERS}
+    admin = OpenStackCloud.connect("admin", SETTINGS)
+    for kind, id_ in ids.items():
+        assert id_ not in {found.id for found in admin.list_kind(kind)}
+    admin.connection.close()
+
+
+def test_a_volume_that_is_attached_to_a_host_is_in_use(cloud: OpenStackCloud, step: Any, make: Callable[..., str]) -> None:
+    volume, storage = make(step(VOLUME)), cloud.connection.block_storage
+    storage.post(f"/volumes/{volume}/action", json={"os-attach": {"host_name": "h1", "mountpoint": "/dev/vdx", "mode": "rw"}})
+    until(lambda: storage.get_volume(volume).status == "in-use")
+    admin = OpenStackCloud.connect("admin", SETTINGS)
+    (listed,) = (each for each in cloud.list_kind(VOLUME) if each.id == volume)
+    asked, shown = cloud.get(volume, VOLUME), admin.get(volume, VOLUME)
+    admin.connection.close()
+    assert asked is not None
+    assert shown is not None
+    assert [found.attached_to for found in (listed, asked, shown)] == [("a host",), ("a host",), ("host h1",)]
+    assert cloud.delete(volume, VOLUME) is DeleteAnswer.IN_USE
+    storage.post(f"/volumes/{volume}/action", json={"os-detach": {}})
+    until(lambda: storage.get_volume(volume).status == "available")
+    assert cloud.delete(volume, VOLUME) is DeleteAnswer.ACCEPTED
 
 
 def test_a_port_whose_delete_fails_is_there_and_can_be_deleted_again(

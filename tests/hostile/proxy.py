@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import sys
 import threading
 import time
 from collections import Counter
@@ -104,8 +105,7 @@ class HostileProxy:
         """How far ahead the clock is that the `Date` of answers is read from."""
         self._lock = threading.Lock()
         self._late: list[threading.Thread] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Relay", (_Relay,), {"proxy": self}))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), type("Relay", (_Relay,), {"proxy": self}))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
@@ -147,6 +147,15 @@ class HostileProxy:
         thread = threading.Thread(target=run, daemon=True)
         self._late.append(thread)
         thread.start()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that has gone: it may have given up. What else goes wrong is told."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Relay(BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from simulated import SOMEBODY_ELSES, SimulatedClock, SimulatedCloud, SimulatedOther, SimulatedThreads
 
-from journal.errors import OutOfOrder
+from journal.errors import DamagedStream, OutOfOrder
 from journal.events import (
     DeleteResource,
     InventoryObserved,
@@ -29,10 +29,10 @@ from projections.fold import History, fold
 from rollback.choice import Choice, Most
 from rollback.cloud import DeleteAnswer
 from rollback.compensator import Report, preview, rollback_cluster
-from rollback.errors import CloudError, CloudRefused, NotResumable
+from rollback.errors import CloudError, CloudRefused, NotResumable, UnsuitableCloud
 from rollback.handler import Handler
 from rollback.marks import LONGEST_TEXT, Agreement, FoundMarks, Marks, agreement_of_other
-from rollback.observe import is_news
+from rollback.observe import is_news, observe
 from rollback.orphans import delete_orphans, sweep
 from rollback.records import NoRecord
 from rollback.recovery import Recovery, foresee, recover
@@ -257,7 +257,7 @@ def test_many_are_waited_for_by_listing(world: World) -> None:
     assert world.rollback().complete
     calls = [call for call, _ in world.cloud.calls]
     assert calls.count("delete") == 40
-    assert calls.count("get") <= 40, "each is asked for once, when it is not listed any more"
+    assert calls.count("get") <= 2 * 40, "each is asked for right before its delete, and when it is not listed any more"
     assert calls.count("list_kind") <= 3 + 12
 
 
@@ -278,6 +278,103 @@ def test_what_a_soft_deleted_server_still_holds_is_not_asked_for(world: World) -
     world.cloud.servers.pop(server)
     world.cloud.others[port].attached_to.clear()
     assert world.rollback().complete
+
+
+def comes_to_use(world: World, server: str, after: float, *ids: str) -> None:
+    """Let a server use things once so many seconds have passed; meanwhile, servers take their time to go."""
+    world.cloud.delete_seconds = 200
+    world.clock.later(after, lambda: [world.cloud.others[id_].attached_to.append(server) for id_ in ids])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OTHERS if kind is not ResourceKind.KEYPAIR])
+def test_what_has_come_to_be_used_by_a_server_that_stays_is_not_deleted(world: World, kind: ResourceKind) -> None:
+    stays = world.active()[-1]
+    op = world.begin(OperationKind.SCALE)
+    made = world.make(op, kind)
+    goes = world.server(op, made)
+    op.release()
+    world.clock.sleep(300)
+    comes_to_use(world, stays, 100, made)
+    report = world.rollback()
+    assert report.problems == (f"{kind} {made}: it is in use by now, by {stays}",)
+    assert (world.deleted, world.cloud.torn) == ([goes], []), "it is not even asked for"
+    report = world.rollback()
+    assert (report.complete, [verdict.id for verdict in report.kept]) == (True, [made])
+    assert not world.rollback().changed
+
+
+def test_what_nobody_in_this_cluster_knows_has_come_to_use_is_not_deleted(world: World) -> None:
+    address, server = world.dead_create(ResourceKind.FLOATING_IP)
+    comes_to_use(world, SOMEBODY_ELSES, 100, address)
+    report = world.rollback()
+    assert report.problems == (f"floating_ip {address}: it is in use by now, by {SOMEBODY_ELSES}",)
+    assert world.deleted == [server]
+
+
+def test_a_word_lets_go_of_what_was_seen_to_use_something_and_of_nothing_else(world: World) -> None:
+    address, server = world.dead_create(ResourceKind.FLOATING_IP)
+    world.cloud.others[address].attached_to.append("vm-of-long-ago")
+    assert [verdict.id for verdict in world.rollback().kept] == [address]
+    world.journal.resolve("c-1", address, Word.NEW, by="ops", reason="there is no such server")
+    get = world.cloud.get
+
+    def moved(id_: str, *kind: Any) -> Any:
+        found = get(id_, *kind)
+        return attrs.evolve(found, attached_to=("vm-of-long-ago", "vm-9")) if id_ == address and found else found
+
+    world.cloud.get = moved  # type: ignore[method-assign] # somebody moves it meanwhile
+    assert world.rollback().problems == (f"floating_ip {address}: it is in use by now, by vm-9",)
+    assert world.deleted == [server]
+    world.cloud.get = get  # type: ignore[method-assign] # it is as it was
+    assert world.rollback().complete
+    assert world.deleted == [server, address]
+
+
+def test_what_a_server_that_is_gone_still_seems_to_use_goes(world: World) -> None:
+    volume, server = world.dead_create(VOLUME)
+    get = world.cloud.get
+
+    def stuck(id_: str, *kind: Any) -> Any:
+        found = get(id_, *kind)
+        return attrs.evolve(found, attached_to=(server,)) if id_ == volume and found else found
+
+    world.cloud.get = stuck  # type: ignore[method-assign] # its service was away when the server went
+    assert world.rollback().complete
+    assert world.deleted == [server, volume]
+
+
+def test_what_uses_it_is_looked_at_right_before_each_delete(world: World) -> None:
+    op = world.begin()
+    addresses = [world.make(op, ResourceKind.FLOATING_IP) for _ in range(25)]
+    op.release()
+    world.clock.sleep(300)
+    delete = world.cloud.delete
+
+    def moves_the_last(id_: str, *kind: Any) -> DeleteAnswer:
+        if id_ == addresses[0]:
+            world.cloud.others[addresses[-1]].attached_to.append(SOMEBODY_ELSES)
+        return delete(id_, *kind)
+
+    world.cloud.delete = moves_the_last  # type: ignore[method-assign] # it is watched
+    assert "it is in use by now" in world.rollback().problems[0]
+    assert set(world.cloud.others) == {addresses[-1]}
+
+
+def test_what_a_cloud_says_is_told_without_its_secrets(world: World) -> None:
+    token = f"gAAAAABm{'x' * 60}"
+    (volume, port) = [world.make(op := world.begin(), VOLUME), world.make(op, PORT)]
+    world.clock.sleep(300)
+    unknown, refused = CloudError(f"HTTP 500: token {token}"), CloudRefused(f"HTTP 400: password=hunter2 {token}")
+    world.cloud.fails = {"delete": [*[refused] * 5, unknown], "get": [CloudError(f"HTTP 500: {token}")]}
+    told: list[str] = []
+    report = rollback_cluster(world.journal, world.cloud, "c-1", progress=lambda said: told.append(str(said)))
+    said = "\n".join((*told, *report.problems, report.reason))
+    assert "the outcome of deleting" in said
+    assert "cannot be read: HTTP 500" in said
+    assert "not deleted in 3 attempts" in said
+    assert token not in said
+    assert "hunter2" not in said
+    assert {volume, port} == set(world.cloud.others)
 
 
 # Kept
@@ -613,6 +710,87 @@ def test_a_kind_that_the_cloud_cannot_list_stays_in_doubt(world: World) -> None:
     assert "is still in doubt: the cloud could not be seen whole" in report.problems[0]
 
 
+@pytest.mark.parametrize("kind", [PORT, VOLUME])
+def test_nothing_is_listed_where_the_clock_of_its_service_is_off(world: World, kind: ResourceKind) -> None:
+    world.dead_create(kind)
+    for seconds in (-31, 31):
+        world.cloud.skews[kind] = timedelta(seconds=seconds)
+        with pytest.raises(UnsuitableCloud, match=f"its service for a {kind}: "):
+            world.rollback()
+    world.cloud.skews[kind] = timedelta(seconds=29)
+    world.cloud.fails["now"] = [CloudError("HTTP 503")]
+    with pytest.raises(CloudError, match="HTTP 503"):
+        world.rollback()
+    assert world.rollback().complete
+
+
+@pytest.mark.parametrize("kind", [PORT, VOLUME, ResourceKind.FLOATING_IP, GROUP])
+@pytest.mark.parametrize("seconds", [-90, 100_000])
+def test_a_create_is_not_absent_where_its_mark_is_on_something_of_another_time(
+    world: World, kind: ResourceKind, seconds: int
+) -> None:
+    step = world.begin().create_resource(kind, "lost").__enter__()
+    lost = world.cloud.land_other(step)
+    world.cloud.others[lost].created_at += timedelta(seconds=seconds)
+    world.clock.sleep(300)
+    for _ in range(2):
+        report = world.rollback()
+        assert "is still in doubt: the cloud could not be seen whole" in report.problems[0]
+        assert report.is_open
+    assert not report.changed
+    world.journal.resolve_gone("c-1", step.id, by="ops", reason="it is a copy of mine")
+    assert world.rollback().complete
+    assert lost in world.cloud.others
+
+
+def test_a_copy_beside_its_original_leaves_nothing_in_doubt(world: World) -> None:
+    step = world.begin().create_resource(VOLUME, "lost").__enter__()
+    original, copy = world.cloud.land_other(step), world.cloud.land_other(step)
+    world.cloud.others[copy].created_at += timedelta(days=1)
+    world.clock.sleep(300)
+    assert world.rollback().complete
+    assert (world.deleted, list(world.cloud.others)) == ([original], [copy])
+    assert not world.rollback().changed
+    assert world.history.listings[0].whole == {ResourceKind.SERVER, VOLUME}
+
+
+def test_a_create_that_is_settled_or_of_another_kind_keeps_no_kind_from_being_seen_whole(world: World) -> None:
+    op = world.begin()
+    lost = op.create_resource(VOLUME, "lost").__enter__()
+    volume = world.cloud.land_other(lost)
+    other = op.create_resource(PORT, "p").__enter__()
+    port = world.cloud.land_other(other)
+    world.cloud.others[port].text = world.marks_of(lost).text
+    for id_ in (volume, port):
+        world.cloud.others[id_].created_at += timedelta(days=1)
+    world.clock.sleep(300)
+
+    def whole() -> tuple[ResourceKind, ...]:
+        return observe(world.cloud, world.journal.id, world.history, world.clock, 30, lambda _: None).event.kinds
+
+    assert whole() == (PORT,)
+    world.journal.resolve_gone("c-1", lost.id, by="ops", reason="it is a copy of mine")
+    assert whole() == (PORT, VOLUME)
+
+
+def test_a_keypair_with_the_name_of_something_hides_it_not(world: World) -> None:
+    op = world.begin()
+    world.make(op, ResourceKind.KEYPAIR)
+    port = world.cloud.land_other(op.create_resource(PORT, "lost").__enter__())
+    world.clock.sleep(300)
+    listed = world.cloud.list_kind
+    twin = SimulatedOther(ResourceKind.KEYPAIR, port, port, port, {}, world.clock.now()).shown()
+    world.cloud.list_kind = lambda kind: [*listed(kind), *([twin] if kind is ResourceKind.KEYPAIR else [])]  # type: ignore[method-assign]
+    assert world.rollback().complete
+    assert port in world.deleted
+    port = world.cloud.land_other(Step(world.journal.id, "c-9", uuid4(), world.clock.now(), "p", kind=PORT))
+    twin = attrs.evolve(twin, id=port)
+    assert [orphan.id for orphan in sweep(world.handler).orphans] == [port]
+    late = world.cloud.others.pop(port)
+    world.clock.later(1, lambda: world.cloud.others.update({port: late}))
+    assert sweep(world.handler).orphans == (), "the port was seen but once"
+
+
 def test_a_repeated_request_is_deleted_and_a_copy_is_kept(world: World) -> None:
     op = world.begin()
     with op.create_resource(VOLUME, "twice") as step:
@@ -692,6 +870,47 @@ def test_a_sweep_says_what_it_could_not_list(world: World) -> None:
     world.cloud.fails["list_kind"] = [CloudError("HTTP 503")]
     found = sweep(world.handler)
     assert (found.orphans, len(found.unlisted)) == ((), 1)
+
+
+def test_a_sweep_goes_on_where_a_service_does_not_tell_the_time(world: World) -> None:
+    world.active(PORT)
+    world.cloud.fails["now"] = [CloudError("HTTP 503")]
+    assert len(sweep(world.handler).unlisted) == 1
+    world.cloud.skews[VOLUME] = timedelta(seconds=31)
+    with pytest.raises(UnsuitableCloud):
+        sweep(world.handler)
+
+
+def test_a_sweep_says_which_kinds_that_clusters_had_the_cloud_has_no_service_for_any_more(world: World) -> None:
+    world.active(PORT)
+    world.cloud.kinds -= {VOLUME}
+    op = world.begin(OperationKind.SCALE)
+    world.make(op, PORT, "create_volume")
+    op.succeed()
+    op.release()
+    assert sweep(world.handler).unlisted == ()
+    elsewhere = SimulatedCloud(world.clock, "RegionOne/other")
+    op = world.journal.begin("c-2", OperationKind.CREATE, elsewhere.name)
+    op.create_resource(VOLUME, "v").run(lambda step: step.created(elsewhere.create_resource(step)))
+    op.succeed()
+    op.release()
+    assert sweep(world.handler).unlisted == (), "that cluster is of another cloud"
+    op = world.journal.begin("c-3", OperationKind.CREATE, world.cloud.name)
+    with pytest.raises(Refused), op.create_resource(VOLUME, "v"):
+        raise Refused("no such service")
+    op.release()
+    assert sweep(world.handler).unlisted == (VOLUME,)
+
+
+def test_a_kind_that_nobody_can_say_was_never_had_is_said_not_to_be_listed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.active(PORT, VOLUME)
+    world.cloud.kinds -= {VOLUME}
+
+    def damaged(journal: Journal, cluster: str) -> Any:
+        raise DamagedStream(cluster, 1, "its hash does not fit")
+
+    monkeypatch.setattr(Journal, "stream", damaged)
+    assert sweep(world.handler).unlisted == (VOLUME,)
 
 
 def test_one_of_a_cluster_that_the_journal_does_not_know_is_reported(world: World) -> None:
@@ -790,14 +1009,28 @@ MARKS = Marks(UUID("0c3f2b0e-5d1c-4f6e-9a52-6a1f8a1b7c01"), "c-1", UUID("7f0a9a3
 
 @pytest.mark.parametrize(
     "marked",
-    [MARKS.text, MARKS.name("keys"), MARKS.description(""), MARKS.description("of mine"), MARKS.name("x" * 300)],
+    [
+        MARKS.text,
+        MARKS.name("keys"),
+        MARKS.description(""),
+        MARKS.description("of mine"),
+        MARKS.description("two\nlines"),
+        MARKS.name("x" * 300),
+        MARKS.name(Marks(MARKS.journal, "c-1", uuid4()).name("of another")),
+        MARKS.description(Marks(uuid4(), "c-2", uuid4()).text),
+    ],
+    ids=str.__len__,
 )
 def test_a_mark_in_text_is_read_back(marked: str) -> None:
     assert len(marked) <= LONGEST_TEXT
     assert agreement_of_other(FoundMarks.of_text(marked), MARKS) is Agreement.BOTH
 
 
-@pytest.mark.parametrize("cluster", ["a cluster/with.odd characters", "c" * 255, "ö"])
+@pytest.mark.parametrize(
+    "cluster",
+    ["a cluster/with.odd characters", "c" * 255, "ö", Marks(uuid4(), "", uuid4()).text],
+    ids=["odd", "long", "foreign", "a mark"],
+)
 def test_a_cluster_id_that_does_not_fit_is_left_out(cluster: str) -> None:
     marks = Marks(uuid4(), cluster, uuid4())
     found = FoundMarks.of_text(marks.name("keys"))

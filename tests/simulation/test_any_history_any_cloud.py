@@ -177,8 +177,13 @@ def check(world: World, report: Report, cloud: str) -> None:
         assert final.is_settled, f"{cloud}: complete, but something is left"
     else:
         left = [verdict.id for verdict in final.having(PlanAction.DELETE)]
-        doubts = [verdict for verdict in final.having(PlanAction.FIND) if verdict.kind is ResourceKind.KEYPAIR]
-        assert left or doubts, f"{cloud}: incomplete, but nothing is left"  # a keypair can be of a user who does not look here
+        doubts = final.having(PlanAction.FIND)
+        assert left or doubts, f"{cloud}: incomplete, but nothing is left"
+        marked = {other.shown().marks for other in world.cloud.others.values()}
+        copied = {None if marks is None else marks.step_id for marks in marked}
+        unexplained = {verdict.step for verdict in doubts if verdict.kind is not ResourceKind.KEYPAIR} - copied
+        assert not unexplained, f"{cloud}: in doubt, though nothing has the mark"  # a keypair may be of a user who does not look
+        assert not any(verdict.is_server for verdict in doubts)
         assert all(id_ in "; ".join(report.problems) for id_ in left if id_ is not None)
 
 
