@@ -79,7 +79,7 @@ class Application(App):
     def build_option_parser(self, description: str | None, version: str | None) -> argparse.ArgumentParser:  # type: ignore[override]
         """Add the options that every command knows."""
         parser: argparse.ArgumentParser = super().build_option_parser(description, version)
-        _add_journal_option(parser, dest="app_journal")
+        add_journal_option(parser, dest="app_journal")
         return parser
 
     def configure_logging(self) -> None:
@@ -123,6 +123,8 @@ class _Handled(Command):
     """A command whose errors end as one message and an exit code."""
 
     app: Application
+    auth_required = False
+    """What the `openstack` client asks: whether it is to log in before. What needs a cloud logs in by itself."""
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command."""
@@ -131,6 +133,11 @@ class _Handled(Command):
         except CommandError as error:
             _print_error(error)
             return error.code
+        except ValueError as error:
+            if "recognized column names" not in str(error):  # what cliff raises for an unknown -c COLUMN
+                raise
+            _print_error(error)
+            return UNREADABLE
         except JournalError as error:
             _print_error(error)
             return _code_of(error)
@@ -165,7 +172,7 @@ class NeedsJournal(_Handled):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the journal's option."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _add_journal_option(parser, dest="journal")
+        add_journal_option(parser, dest="journal")
         parser.add_argument(
             "--strict", action="store_true", help="refuse a database that is set so that it could lose what it has acknowledged"
         )
@@ -217,5 +224,6 @@ def _print_error(error: Exception) -> None:
     ERRORS.print(f"provjournal: {redacted_text(str(error))}", markup=False)
 
 
-def _add_journal_option(parser: argparse.ArgumentParser, dest: str) -> None:
-    parser.add_argument("--journal", metavar="URL", dest=dest, help="database URL of the journal (default: PROVJOURNAL_URL)")
+def add_journal_option(parser: argparse.ArgumentParser, dest: str, flag: str = "--journal") -> None:
+    """Add which journal is meant."""
+    parser.add_argument(flag, metavar="URL", dest=dest, help="database URL of the journal (default: PROVJOURNAL_URL)")

@@ -77,7 +77,7 @@ class Journal:
 
     @property
     def id(self) -> UUID:
-        """The journal's id, which marks its servers in the cloud."""
+        """The journal's id, which marks its resources in the cloud."""
         return self.store.journal_id
 
     @property
@@ -111,9 +111,9 @@ class Journal:
     ) -> Operation:
         """Begin an operation and become the owner of the cluster's stream.
 
-        `cloud` says which region and project; `victims`: the servers that a scale will remove; `request`: what was
-        asked for, without secrets and without floats. Raises OwnerAlive, and OutOfOrder if the cluster is not in a
-        state for it: Deleted, say, or about to be.
+        `cloud` says which region and project; `victims`: the servers that a scale will remove, and what goes
+        with them; `request`: what was asked for, without secrets and without floats. Raises OwnerAlive, and OutOfOrder
+        if the cluster is not in a state for it: Deleted, say, or about to be.
         """
         self.refuse_live_owner(cluster)
         stream = self._writer(cluster)
@@ -157,7 +157,11 @@ class Journal:
         cluster does not know.
         """
         stream = self._existing(cluster)
-        is_server = stream.kind_of(id_) in (None, ResourceKind.SERVER)
+        kind = stream.kind_of(id_)
+        if kind is None:
+            msg = f"Cluster {cluster!r}: {id_} is not known to this stream"
+            raise OutOfOrder(msg)
+        is_server = kind is ResourceKind.SERVER
         said = OperatorResolved(word, by, reason, id_ if is_server else None, None, None if is_server else id_)
         return stream.append_next(said)[0]
 

@@ -39,6 +39,7 @@ from rollback.errors import CloudError
 from rollback.ledger import Ledger
 from rollback.marked import Marked
 from rollback.observe import Observation, is_news, look
+from rollback.owners import why_in_doubt, why_unseen
 from rollback.plan import Plan, plan
 from rollback.progress import Progress
 
@@ -289,7 +290,7 @@ class _Compensation:
             return self._finish(now)
         if self._delete_all(now, marked):
             return None
-        self.problems += _doubts(now)
+        self.problems += self._doubts(now)
         return self._incomplete(now)
 
     # ---- recording
@@ -372,7 +373,7 @@ class _Compensation:
         """Return why what is left to do cannot be done, for each delete and each search that cannot."""
         waits = still_used(self.history, now)
         obstacles = ((verdict, self._obstacle(verdict, marked, waits)) for verdict in now.having(PlanAction.DELETE))
-        return [f"{verdict.kind} {verdict.id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + _doubts(now)
+        return [f"{verdict.kind} {verdict.id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + self._doubts(now)
 
     def _obstacle(self, verdict: Verdict, marked: Marked, waits: Mapping[str, str]) -> str | None:
         """Return why something cannot be deleted now, or None if it can."""
@@ -387,8 +388,15 @@ class _Compensation:
             self.progress(f"the marks of {id_} cannot be read: {error}")
             return "its marks cannot be read"
         if found is None:
-            return None
+            return why_unseen(self.history, verdict, self.cloud.user_id)
         return objection(self.history, self.journal.id, found, word_stands=verdict.is_operators_word)
+
+    def _doubts(self, now: Plan) -> list[str]:
+        """Return what is to find, as problems."""
+        history, user = self.history, self.cloud.user_id
+        to_find = [(v.name, history.creates[v.step]) for v in now.having(PlanAction.FIND) if v.step is not None]
+        reasons = ((name, create.id, why_in_doubt(history, create, user)) for name, create in to_find)
+        return [f"create {step} of {name!r} is still in doubt: {why}" for name, step, why in reasons]
 
     # ---- ending
 
@@ -459,11 +467,3 @@ def held(history: History) -> str | None:
 def _id_of(verdict: Verdict) -> str:
     assert verdict.id is not None, "only what is known can be deleted"
     return verdict.id
-
-
-def _doubts(now: Plan) -> list[str]:
-    """Return what is to find, as problems."""
-    return [
-        f"create {verdict.step} of {verdict.name!r} is still in doubt: the cloud could not be seen whole"
-        for verdict in now.having(PlanAction.FIND)
-    ]

@@ -31,9 +31,9 @@ class Recovery:
     cluster: str
     status: ClusterStatus
     deleted: int
-    """How many servers were deleted, or would be."""
+    """How many resources were deleted, or would be."""
     kept: int
-    """How many servers were kept for a person to decide, or would be."""
+    """How many resources were kept for a person to decide, or would be."""
     problems: tuple[str, ...]
     """Why something is left to do."""
     complete: bool
