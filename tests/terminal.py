@@ -91,7 +91,8 @@ def terminal(scene: str, folder: Path) -> Iterator["Terminal"]:
     for path in examples:
         shutil.copy(path, folder / "examples")
     own = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "PROVJOURNAL", "CLIFF", "COLUMNS"))}
-    environment = own | {"TZ": "UTC", "LOGNAME": "maria"}
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = own | {"LOGNAME": "maria", "PATH": programs}
     with pytest.MonkeyPatch.context() as patch, closing(Scene(folder)) as setting:
         patch.setattr(Journal, "conductor", property(lambda journal: journal._conductor or "ops-1:4711"))  # noqa: SLF001 (as in journal.py)
         environment |= SCENES[scene](setting)
