@@ -12,6 +12,7 @@ from terminal import COMMANDS, ROOT, blocks, differences
 
 import journal
 import rollback
+from projections.health import Ailment
 
 DOCS = ROOT / "docs"
 PAGES = [path for path in sorted(DOCS.glob("**/*.md")) if blocks(path.read_text(), "console")]
@@ -97,6 +98,11 @@ def test_every_page_is_in_the_navigation(site: Path) -> None:
     nav = (site / "index.html").read_text()
     pages = {str(path.relative_to(DOCS).with_suffix(".html")) for path in DOCS.glob("**/*.md")} - {"index.html"}
     assert {page for page in pages if f'href="{page}"' not in nav} == set()
+
+
+def test_every_problem_of_health_is_told() -> None:
+    told = (DOCS / "operations" / "monitoring.md").read_text()
+    assert [ailment for ailment in Ailment if f"| `{ailment}` |" not in told] == []
 
 
 def test_what_a_page_says_wrongly_is_found(tmp_path: Path) -> None:
