@@ -3,11 +3,12 @@ VENV := .venv
 CLOUD_VENV := .venv-cloud
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help demo test durability soak faults size bench lint cloud clean
+.PHONY: help demo test docs durability soak faults size bench lint cloud clean
 
 help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
 	@echo "make test        run every check that must pass"
+	@echo "make docs        the documentation as a site, in build/docs"
 	@echo "make durability  the faults of make test on the databases, hundreds of times (about twenty minutes)"
 	@echo "make soak        conductors killed and stopped at random on a real Nova, on every engine (about an hour)"
 	@echo "make faults      every fault of the network at every call to a real Nova (less than an hour)"
@@ -24,6 +25,10 @@ demo: $(VENV)/ready
 test: lint $(CLOUD_VENV)/ready
 	@tests/servers/install.sh
 	$(VENV)/bin/python -m pytest --numprocesses 2 $(PYTEST_FLAGS)
+
+docs: $(VENV)/ready
+	$(VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+	@echo "build/docs/index.html"
 
 durability: $(VENV)/ready
 	@tests/servers/install.sh
@@ -60,7 +65,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: make PYTHON=python3.12 …"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --upgrade "pip>=25.1" setuptools
-	@PYTHONWARNINGS="ignore:Editable installation" $(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group test --group lint --editable ".[mariadb,metrics,openstack,postgresql,tracing]"
+	@PYTHONWARNINGS="ignore:Editable installation" $(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group test --group lint --group docs --editable ".[mariadb,metrics,openstack,postgresql,tracing]"
 	@touch $@
 
 $(CLOUD_VENV)/ready: local_cloud/requirements.txt local_cloud/constraints.txt
@@ -70,4 +75,4 @@ $(CLOUD_VENV)/ready: local_cloud/requirements.txt local_cloud/constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(CLOUD_VENV) .cloud
+	rm -rf $(VENV) $(CLOUD_VENV) .cloud build/docs

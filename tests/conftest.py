@@ -21,13 +21,18 @@ CLOUDS = {"nova", "running_full_cloud"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in two processes: let one have the cloud and the other the database servers, each started once."""
+    """Where tests run in two processes: let one have the cloud, the other the database servers, each started once.
+
+    The site is built by one of them.
+    """
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if CLOUDS.intersection(fixtures) or item.path.parent.name == "cloud":
             item.add_marker(pytest.mark.xdist_group("cloud"))
         elif "new_database" in fixtures or item.path.parent.name in ("faults", "journal"):
             item.add_marker(pytest.mark.xdist_group("databases"))
+        elif "site" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("site"))
 
 
 @pytest.fixture(scope="session")
