@@ -201,12 +201,14 @@ def _judge(handler: Handler, look: _Look) -> list[Orphan]:
     history = fold(stream.events)
     if history.cloud not in (None, handler.cloud.name):
         return _reported(look, f"its cluster lives in another cloud, {history.cloud}")
-    if history.unfinished is not None:
-        return _reported(look, f"the {history.unfinished.kind} of its cluster is unfinished: `provjournal recover` ends it")
     servers, others = rows_of(look.found)
     seen = InventoryObserved(servers, False, look.version, look.began_at, handler.cloud.name, others)  # noqa: FBT003 (it proves no absence)
     history.apply(stream.draft(seen))
-    return list(_stray(history, look))
+    stray = list(_stray(history, look))
+    if history.unfinished is None:
+        return stray
+    why = f"the {history.unfinished.kind} of its cluster is unfinished: `provjournal recover` ends it"
+    return [attrs.evolve(orphan, because=why, verdict=None) for orphan in stray]
 
 
 def _why_unknown(look: _Look, head: Head | None) -> str:

@@ -131,6 +131,18 @@ def test_an_operation_that_begins_while_the_cloud_is_listed_is_left_alone(world:
     assert world.found() == {}
 
 
+def test_what_is_in_service_is_no_orphan_though_an_operation_is_unfinished(world: World) -> None:
+    op = world.handler("b").journal.begin("c-1", OperationKind.CREATE, world.cloud.name)
+    served = op.create_server("worker", "w").run(world.create).server_id
+    op.succeed()
+    op = world.handler("b").journal.begin("c-1", OperationKind.SCALE, world.cloud.name)
+    added = op.create_server("worker", "w2").run(world.create).server_id
+    world.clock.sleep(300)
+    (orphan,) = world.sweep().orphans
+    assert (orphan.id, orphan.is_deletable) == (added, False)
+    assert served != added
+
+
 def test_what_a_dead_conductor_left_is_the_recoverys(world: World) -> None:
     op = world.handler("b").journal.begin("c-1", OperationKind.CREATE, world.cloud.name)
     op.create_server("worker", "w").run(world.create)
