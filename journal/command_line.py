@@ -206,11 +206,6 @@ def say(message: str) -> None:
     TOLD.print(message, markup=False)
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things as a person says it."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _print_error(error: Exception) -> None:
     """Say what is wrong, without the secrets that a server's answer or a URL may hold."""
     ERRORS.print(f"provjournal: {redacted_text(str(error))}", markup=False)

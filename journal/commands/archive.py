@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from journal.archive import archive_stream, finish_archiving, reason_to_keep
-from journal.command_line import ERRORS, OK, PROBLEM, CommandError, FreeCommand, NeedsJournal, counted, say, tracked
+from journal.command_line import ERRORS, OK, PROBLEM, CommandError, FreeCommand, NeedsJournal, say, tracked
 from journal.commands.options import named, number
 from journal.errors import AppendRefused, DamagedStream
 from journal.store import EventStore, Head
+from journal.wording import counted
 
 QUIET: Final = timedelta(days=30)
 """How long a cluster is unchanged before it is archived."""

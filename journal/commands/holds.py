@@ -2,9 +2,10 @@
 
 import argparse
 
-from journal.command_line import OK, PROBLEM, FreeCommand, NeedsJournal, counted, say, tracked
+from journal.command_line import OK, PROBLEM, FreeCommand, NeedsJournal, say, tracked
 from journal.commands.options import add_by
 from journal.errors import AppendRefused, DamagedStream, Malformed, OutOfOrder
+from journal.wording import counted
 
 
 class _Said(NeedsJournal, FreeCommand):

@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Iterator, Sequence
 
-from journal.command_line import OK, PROBLEM, CommandError, counted, say
+from journal.command_line import OK, PROBLEM, CommandError, say
 from journal.commands.options import number
 from journal.errors import StoreError
 from journal.metrics import JournalMetrics
+from journal.wording import counted
 from rollback.commands.options import CompensatingCommand, add_most, seconds
 from rollback.handler import Handler
 from rollback.recovery import AT_ONCE, Recovery, foresee, recover

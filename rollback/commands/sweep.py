@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from journal.command_line import OK, PROBLEM, counted, say
+from journal.command_line import OK, PROBLEM, say
 from journal.commands.options import number
+from journal.wording import counted
 from rollback.commands.options import CompensatingCommand, add_most
 from rollback.handler import Handler
 from rollback.orphans import Orphan, Sweep, delete_orphans, sweep
