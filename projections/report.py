@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from journal.codec import to_document
 from journal.events import Completion, Event, PlanAction, VerdictName
 from journal.moments import took, written
-from journal.wording import counted, legible, subject, told
+from journal.wording import counted, legible, told
 from projections.advice import advice
 from projections.cases import Reading
 from projections.fold import History
@@ -70,7 +70,8 @@ def report(
 ) -> str:
     """Return the page. The same input gives the same page: nothing in it is of the moment when it is made."""
     found = verdicts(history)
-    shown = shortened(timeline(events, history, owner_alive=owner_alive), limit)
+    whole = timeline(events, history, owner_alive=owner_alive)
+    shown = shortened(whole, limit)
     told_of = _most_urgent(found, limit)
     page = _Page(history, {event.version: event for event in events}, utc)
     status = past_status(history) if is_past else shown_status(history, owner_alive=owner_alive)
@@ -88,7 +89,9 @@ def report(
             last=events[-1],
             timeline=shown,
             scales={operation.id: operation.scale for operation in shown.operations},
-            unfinished=list(history.unfinished_steps),
+            unfinished=[
+                bar for operation in whole.operations if not operation.is_finished for bar in operation.bars if bar.is_open
+            ],
             groups=_groups(told_of),
             counts=_counts(found),
             facts_of=_resource_facts(history, told_of),
@@ -115,7 +118,6 @@ def _environment() -> Environment:
         "took": took,
         "counted": counted,
         "commands": _commands,
-        "subject": lambda step: subject(step.intent),
         "style": _style,
         "percent": _percent,
         "words": lambda text: str(text).replace("_", " "),

@@ -206,7 +206,7 @@ def _longest_kept(gaps: Sequence[float]) -> float:
     """Return the length from which on a silence is cut out."""
     shorter = 0.0
     for gap in sorted(gaps):
-        if gap >= SILENCE_SECONDS and gap > _SILENCE_TIMES * shorter:
+        if gap >= SILENCE_SECONDS and gap > _SILENCE_TIMES * shorter > 0:
             return gap
         shorter += gap
     return float("inf")

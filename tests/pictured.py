@@ -133,7 +133,8 @@ def troubled(
     w.add(DeletionRequested("jane.doe@example.org", "the project is over"), after=3600.0 * 47, of_operation=False)
     w.start(OperationKind.DELETE, "conductor-a", after=20.0)
     seen = [*names[:3], names[4], more[0], more[1]]
-    rows = tuple(ObservedServer(w.server(name), name, "ACTIVE", None, w.id(f"step {name}")) for name in seen)
+    made_at = {event.data.step: event.recorded_at for event in w.events if isinstance(event.data, CreateServer)}
+    rows = tuple(ObservedServer(w.server(n), n, "ACTIVE", made_at[w.id(f"step {n}")], w.id(f"step {n}")) for n in seen)
     w.add(InventoryObserved(rows, complete=True, as_of=len(w.events), began_at=w.at, cloud=CLOUD), after=45.0)
     for n, name in enumerate(seen[:3]):
         w.begin(DeleteServer(w.id(f"rollback {n}"), Stage.ROLLBACK, w.at + SOON, w.server(name)), after=0.8)

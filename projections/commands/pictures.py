@@ -22,7 +22,7 @@ from projections.trace import trace
 
 WIDTH: Final = 80
 """How wide a timeline is where it is not shown in a terminal."""
-REPORTED: Final = 500
+REPORTED: Final = 1000
 """Of how many steps, resources and events a page tells unless more are asked for."""
 
 
