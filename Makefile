@@ -59,7 +59,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: make PYTHON=python3.12 …"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --upgrade "pip>=25.1" setuptools
-	@PYTHONWARNINGS="ignore:Editable installation" $(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group test --group lint --editable ".[mariadb,metrics,postgresql,tracing]"
+	@PYTHONWARNINGS="ignore:Editable installation" $(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group test --group lint --editable ".[mariadb,metrics,openstack,postgresql,tracing]"
 	@touch $@
 
 $(CLOUD_VENV)/ready: local_cloud/requirements.txt local_cloud/constraints.txt

@@ -181,7 +181,24 @@ def clean_up(cloud: OpenStackCloud, journal: Journal, cluster: str) -> None:
     settle = ["--settle-seconds", str(SETTLE_SECONDS)]
     columns = ["-c", "Id", "-c", "Name", "-c", "Verdict", "-c", "Action", "-c", "Because"]
     run(["provjournal", "rollback", cluster, "--dry-run", "--wait", *settle, *columns])
-    run(["provjournal", "rollback", cluster, "--wait", *settle, "-c", "Id", "-c", "Name", "-c", "Verdict", "-c", "Result"])
+    run(
+        [
+            "provjournal",
+            "rollback",
+            cluster,
+            "--yes",
+            "--wait",
+            *settle,
+            "-c",
+            "Id",
+            "-c",
+            "Name",
+            "-c",
+            "Verdict",
+            "-c",
+            "Result",
+        ]
+    )
     show_servers(cloud, journal, cluster, "VMs in the cloud after the rollback")
 
 

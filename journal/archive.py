@@ -21,8 +21,10 @@ from journal.codec import encode_line
 from journal.errors import BrokenChain, DamagedStream, JournalError
 from journal.events import (
     DELETED_STATUSES,
+    OF_A_USER,
     ClusterStatus,
     Completion,
+    Delete,
     DeleteResource,
     DeleteServer,
     Event,
@@ -33,6 +35,7 @@ from journal.events import (
     ResourceKind,
     StepOutcome,
     deleted_by,
+    knows_absence,
 )
 from journal.files import read_file, replaced
 from journal.store import EventStore, Head
@@ -88,7 +91,9 @@ class SeenResources:
     """The servers and other resources that an observation showed and that, as far as the events tell, are still there."""
 
     there: dict[str, ResourceKind] = attrs.field(factory=dict)
-    _deletes: dict[UUID, str] = attrs.field(factory=dict)
+    _shown_to: dict[str, str | None] = attrs.field(factory=dict)
+    """The user whose listing showed what belongs to one."""
+    _deletes: dict[UUID, Delete] = attrs.field(factory=dict)
 
     def apply(self, event: Event) -> None:
         """Take the next event in."""
@@ -96,15 +101,20 @@ class SeenResources:
             case InventoryObserved():
                 self._observe(event.data)
             case DeleteServer() | DeleteResource():
-                self._deletes[event.data.step] = deleted_by(event.data)
-            case Completion(step=step, outcome=StepOutcome.SUCCEEDED | StepOutcome.ABSENT) if step in self._deletes:
-                self.there.pop(self._deletes[step], None)
+                self._deletes[event.data.step] = event.data
+            case Completion(step=step, outcome=outcome) if (delete := self._deletes.get(step)) is not None:
+                if outcome is StepOutcome.SUCCEEDED or (outcome is StepOutcome.ABSENT and knows_absence(delete)):
+                    self.there.pop(deleted_by(delete), None)
             case _:
                 pass
 
     def _observe(self, observed: InventoryObserved) -> None:
         whole = {*observed.kinds, *([ResourceKind.SERVER] if observed.complete else [])}
-        self.there = {id_: kind for id_, kind in self.there.items() if kind not in whole}
+        self.there = {
+            id_: kind
+            for id_, kind in self.there.items()
+            if kind not in whole or (kind in OF_A_USER and self._shown_to[id_] != observed.user)
+        }
         rows = [(row.server_id, ResourceKind.SERVER, row.status) for row in observed.servers]
         rows += [(row.resource_id, row.kind, row.status) for row in observed.resources]
         for id_, kind, status in rows:
@@ -112,6 +122,7 @@ class SeenResources:
                 self.there.pop(id_, None)
             else:
                 self.there[id_] = kind
+                self._shown_to[id_] = observed.user
 
 
 def archive_stream(store: EventStore, head: Head, folder: Path) -> Path:

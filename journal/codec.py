@@ -315,6 +315,9 @@ def _check(event: Event) -> None:  # noqa: C901 (one arm for each type that need
             | events.Custom()
         ) as intent:
             _check_time("deadline", intent.deadline)
+            if isinstance(intent, events.CreateResource) and intent.user is not None and intent.kind not in events.OF_A_USER:
+                msg = f"{intent.action} names a user, but a {intent.kind} belongs to its project"
+                raise Malformed(msg)
             if intent.stage not in intent.stages:
                 allowed = ", ".join(stage for stage in events.Stage if stage in intent.stages)
                 msg = f"{intent.action} in stage {intent.stage}, expected stage {allowed}"
@@ -366,6 +369,9 @@ def _check_observed(observed: events.InventoryObserved) -> None:
         raise Malformed(msg)
     if len(set(observed.kinds)) != len(observed.kinds):
         msg = "inventory_observed names a kind twice"
+        raise Malformed(msg)
+    if observed.user is not None and not events.OF_A_USER.intersection(observed.kinds):
+        msg = "inventory_observed names a user, but no kind that belongs to one"
         raise Malformed(msg)
 
 

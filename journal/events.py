@@ -61,6 +61,10 @@ class ResourceKind(StrEnum):
     KEYPAIR = "keypair"
 
 
+OF_A_USER: Final = frozenset({ResourceKind.KEYPAIR})
+"""The kinds that belong to a user and not to a project: no other user sees them, or finds them when he deletes them."""
+
+
 class StepOutcome(StrEnum):
     """How a step ended. Unknown is the absence of a completion, never an outcome."""
 
@@ -88,7 +92,7 @@ class ClusterStatus(StrEnum):
 
 
 class VerdictName(StrEnum):
-    """What replay says of one VM."""
+    """What replay says of one resource."""
 
     NEW = "new"
     UNNEEDED = "unneeded"
@@ -100,7 +104,7 @@ class VerdictName(StrEnum):
 
 
 class PlanAction(StrEnum):
-    """What a plan does about one VM."""
+    """What a plan does about one resource."""
 
     DELETE = "delete"
     KEEP = "keep"
@@ -109,7 +113,7 @@ class PlanAction(StrEnum):
 
 
 class Word(StrEnum):
-    """What an operator can say: of a VM the first four, of a create step `gone`."""
+    """What an operator can say: of a resource the first four, of a create step `gone`."""
 
     NEW = "new"
     UNNEEDED = "unneeded"
@@ -127,7 +131,10 @@ class ErrorDuring(StrEnum):
 
 @attrs.frozen
 class OperationStarted:
-    """A conductor begins an operation. `victims`: the servers a scale will remove, declared before anything begins."""
+    """A conductor begins an operation.
+
+    `victims`: the servers that a scale will remove, and what goes with them, declared before anything begins.
+    """
 
     type: ClassVar[str] = "operation_started"
 
@@ -181,6 +188,8 @@ class CreateResource:
     deadline: Time
     kind: ResourceKind
     name: Text
+    user: Text | None = None
+    """The id of the user to whom it belongs, if it is of a kind that belongs to one."""
 
     @property
     def action(self) -> str:
@@ -280,6 +289,14 @@ def kind_made(intent: Create) -> ResourceKind:
 def deleted_by(intent: Delete) -> str:
     """Return the id of what a delete deletes."""
     return intent.server_id if isinstance(intent, DeleteServer) else intent.resource_id
+
+
+def knows_absence(intent: Delete) -> bool:
+    """Whether whoever finds nothing to delete knows that it is not there.
+
+    To another user than its own what belongs to a user is never there. The compensator asks for it as that user only.
+    """
+    return isinstance(intent, DeleteServer) or intent.kind not in OF_A_USER or intent.stage is Stage.ROLLBACK
 
 
 def listed_in(intent: Intent) -> tuple[str, ...]:
@@ -386,7 +403,8 @@ class ObservedResource:
 class InventoryObserved:
     """What the cloud showed of this cluster. It speaks for the moment `as_of`, the stream's version when it began.
 
-    `complete` says that all servers could be seen; `kinds`, in schema 2, of which other resources that is so.
+    `complete` says that all servers could be seen; `kinds`, in schema 2, of which other resources that is so. Of a kind
+    that belongs to a user, all of those of `user`.
     """
 
     type: ClassVar[str] = "inventory_observed"
@@ -398,6 +416,7 @@ class InventoryObserved:
     cloud: Text
     resources: tuple[ObservedResource, ...] = ()
     kinds: tuple[ResourceKind, ...] = ()
+    user: Text | None = None
 
 
 @attrs.frozen
@@ -453,7 +472,7 @@ class PlanMade:
 
 @attrs.frozen
 class OperatorResolved:
-    """An operator's word: of a VM (`server_id`), or `gone` of a create step (`step`). It overrides replay.
+    """An operator's word: of a server (`server_id`), or `gone` of a create step (`step`). It overrides replay.
 
     In schema 2 a word can be of another resource (`resource_id`).
     """

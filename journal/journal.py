@@ -12,10 +12,13 @@ from journal.clock import Clock, SystemClock
 from journal.errors import OutOfOrder, OwnerAlive, UnknownStream
 from journal.events import (
     AdoptedServer,
+    ClusterStatus,
     Event,
     HoldPlaced,
     HoldReleased,
+    OperationFinished,
     OperationKind,
+    OperationOutcome,
     OperationStarted,
     OperatorResolved,
     ResourceKind,
@@ -74,7 +77,7 @@ class Journal:
 
     @property
     def id(self) -> UUID:
-        """The journal's id, which marks its servers in the cloud."""
+        """The journal's id, which marks its resources in the cloud."""
         return self.store.journal_id
 
     @property
@@ -108,9 +111,9 @@ class Journal:
     ) -> Operation:
         """Begin an operation and become the owner of the cluster's stream.
 
-        `cloud` says which region and project; `victims`: the servers that a scale will remove; `request`: what was
-        asked for, without secrets and without floats. Raises OwnerAlive, and OutOfOrder if the cluster is not in a
-        state for it: Deleted, say, or about to be.
+        `cloud` says which region and project; `victims`: the servers that a scale will remove, and what goes
+        with them; `request`: what was asked for, without secrets and without floats. Raises OwnerAlive, and OutOfOrder
+        if the cluster is not in a state for it: Deleted, say, or about to be.
         """
         self.refuse_live_owner(cluster)
         stream = self._writer(cluster)
@@ -154,13 +157,35 @@ class Journal:
         cluster does not know.
         """
         stream = self._existing(cluster)
-        is_server = stream.kind_of(id_) in (None, ResourceKind.SERVER)
+        kind = stream.kind_of(id_)
+        if kind is None:
+            msg = f"Cluster {cluster!r}: {id_} is not known to this stream"
+            raise OutOfOrder(msg)
+        is_server = kind is ResourceKind.SERVER
         said = OperatorResolved(word, by, reason, id_ if is_server else None, None, None if is_server else id_)
         return stream.append_next(said)[0]
 
     def resolve_gone(self, cluster: str, step: UUID, *, by: str, reason: str) -> Event:
         """Record an operator's word that a create made nothing, or that what it made is gone: it is not in doubt any more."""
         return self._existing(cluster).append_next(OperatorResolved(Word.GONE, by, reason, step=step))[0]
+
+    def abandon(self, cluster: str, *, by: str, reason: str) -> Event:
+        """End the unfinished operation as one that nobody can finish: nothing that it left is deleted for it any more.
+
+        Who gave it up and why stands in its end. It stays reported as left over, for a person to decide. Raises
+        UnknownStream, OwnerAlive, OutOfOrder where nothing is unfinished, and VersionConflict if somebody was faster.
+        """
+        stream = self._existing(cluster)
+        self.refuse_live_owner(cluster, even_own=True)
+        operation = stream.unfinished
+        if operation is None:
+            msg = f"no operation of {cluster!r} is unfinished: there is nothing to abandon"
+            raise OutOfOrder(msg)
+        status = ClusterStatus.DELETED if stream.is_deleted else ClusterStatus.ERROR
+        end = OperationFinished(OperationOutcome.ABANDONED, status, f"abandoned by {by}{f': {reason}' if reason else ''}")
+        taken = stream.take("abandons the operation", self.claim, end, operation=operation)
+        stream.release(self.conductor)
+        return taken[-1]
 
     def adopt(self, cluster: str, servers: Sequence[AdoptedServer], cloud: str, *, by: str, reason: str) -> Event:
         """Record that servers which existed before their journal are in service. Mark them in the cloud first."""

@@ -171,6 +171,10 @@ class MemoryStore:
             found = [step for step in self._unfinished.values() if stream in (None, step.stream)]
             return iter(sorted(found, key=lambda step: (step.stream, step.version)))
 
+    def weaknesses(self) -> Sequence[str]:
+        """Return nothing: that it is lost with its process is what it is for."""
+        return ()
+
     def size_bytes(self) -> int:
         """Return how long all events are as JSON Lines."""
         with self._lock:

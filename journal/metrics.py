@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _MEANING: Final = {
     Count.COMPENSATIONS: "Compensations that this process has begun.",
-    Count.DELETIONS: "Servers that this process has deleted in compensations.",
+    Count.DELETIONS: "Servers and other resources that this process has deleted in compensations.",
     Count.FENCED_APPENDS: "Appends of this process that were refused because another owner had taken the stream over.",
 }
 

@@ -48,6 +48,15 @@ def time_of(text: str, now: datetime) -> datetime:
         raise ValueError(msg) from error
 
 
+def length_of(text: str) -> timedelta:
+    """Return the length of time that a text names: `90s`, `15m`, `2h`, `3d`. Raises ValueError."""
+    found = _AGO.fullmatch(text.strip())
+    if found is None:
+        msg = f"{text!r} is no length of time; expected one such as 90s, 15m, 2h, 3d"
+        raise ValueError(msg)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
 def events_at(events: Sequence[Event], moment: Moment) -> Sequence[Event]:
     """Return the events of one stream up to a moment: by time, up to the last that had been recorded by then.
 

@@ -16,6 +16,7 @@ import attrs
 from journal.clock import Clock
 from journal.errors import Fenced, JournalError, KeyReused, StepInDoubt, WaitTimedOut
 from journal.events import (
+    OF_A_USER,
     ClusterStatus,
     Completion,
     Configure,
@@ -130,10 +131,17 @@ class Operation:
         stage, ids = Stage.INFRASTRUCTURE, tuple(resource_ids)
         return PlannedStep(self, lambda id_, deadline: CreateServer(id_, stage, deadline, node_group, name, ids), name, key)
 
-    def create_resource(self, kind: ResourceKind, name: str, *, key: str | None = None) -> PlannedStep:
-        """Create what a server brings along; the body must call `created` on the step once it knows the id."""
+    def create_resource(self, kind: ResourceKind, name: str, *, user: str | None = None, key: str | None = None) -> PlannedStep:
+        """Create what a server brings along; the body must call `created` on the step once it knows the id.
+
+        `user`: to whom a keypair belongs, which no other user sees. Say it: without, none that is lost is ever proved absent.
+        Raises ValueError for the user of what belongs to its project.
+        """
         stage, made = Stage.INFRASTRUCTURE, _not_server(kind, "create_server")
-        return PlannedStep(self, lambda id_, deadline: CreateResource(id_, stage, deadline, made, name), name, key)
+        if user is not None and made not in OF_A_USER:
+            msg = f"a {made} belongs to its project: leave the user out"
+            raise ValueError(msg)
+        return PlannedStep(self, lambda id_, deadline: CreateResource(id_, stage, deadline, made, name, user), name, key)
 
     def delete_server(self, server_id: str, *, key: str | None = None) -> PlannedStep:
         """Delete a server; the body returns only once it is gone, and raises `Absent` if it was not there."""
@@ -307,6 +315,7 @@ class Operation:
             operation=self.id,
             kind=intent.kind if isinstance(intent, CreateResource | DeleteResource) else ResourceKind.SERVER,
             server_ids=listed_in(intent),
+            user=intent.user if isinstance(intent, CreateResource) else None,
         )
 
 

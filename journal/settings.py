@@ -14,15 +14,15 @@ class Settings:
     renew_seconds: float = 30.0
     """How often a running operation renews its lease."""
     settle_seconds: float = 30.0
-    """How far apart the two listings must be that prove a server absent."""
+    """How far apart the two listings must be that prove a resource absent."""
     poll_seconds: float = 1.0
     """How often the cloud is asked while something is waited for."""
     delete_timeout_seconds: float = 300.0
     """How long a delete may take until it is reported as stuck; of many, since the last that came to an end."""
     deletes_at_once: int = 10
-    """How many servers a compensation deletes at the same time; a hold stops those that have not been asked for."""
+    """How many resources a compensation deletes at the same time; a hold stops those that have not been asked for."""
     delete_attempts: int = 3
-    """How often a server is deleted in one compensation before it is reported as not deleted."""
+    """How often a resource is deleted in one compensation before it is reported as not deleted."""
 
     @property
     def heartbeat_seconds(self) -> float:

@@ -50,6 +50,8 @@ class Step:
     """The server that it created."""
     resource_id: str | None = None
     """What it created if that is no server."""
+    user: str | None = None
+    """To whom what it creates belongs, if its kind belongs to a user and that was said."""
     was_done: bool = False
     """Whether it had succeeded before this process ran the operation, so that its body did not run again."""
 

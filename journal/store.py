@@ -171,6 +171,9 @@ class EventStore(Protocol):
     def unfinished_steps(self, stream: str | None = None) -> Iterator[UnfinishedStep]:
         """Yield the unfinished steps of all streams, or of one, by stream and version, without touching history."""
 
+    def weaknesses(self) -> Sequence[str]:
+        """Return the settings of the database under which what was acknowledged could be lost."""
+
     def size_bytes(self) -> int:
         """Return how much room the journal takes, about."""
 

@@ -91,6 +91,16 @@ class Stream:
         """Whether, as far as was read, somebody asked for the cluster's deletion and it has not come to an end."""
         return self._rules.deletion_stands
 
+    @property
+    def unfinished(self) -> UUID | None:
+        """The unfinished operation, as far as was read; where a delete took another over, the delete."""
+        return self._rules.current
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether, as far as was read, the cluster ended as Deleted."""
+        return self._rules.deleted
+
     def kind_of(self, id_: str) -> ResourceKind | None:
         """Return what the resource with this id is, as far as was read, or None if it is not known."""
         return self._rules.known.get(id_)

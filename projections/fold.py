@@ -13,6 +13,7 @@ import attrs
 
 from journal.events import (
     DELETED_STATUSES,
+    OF_A_USER,
     ClusterStatus,
     Completion,
     Configure,
@@ -47,6 +48,7 @@ from journal.events import (
     StepOutcome,
     Word,
     kind_made,
+    knows_absence,
     listed_in,
 )
 
@@ -78,6 +80,11 @@ class Step:
         return kind_made(self.intent) if isinstance(self.intent, Create) else None
 
     @property
+    def user(self) -> str | None:
+        """The user to whom what the step creates belongs, as far as its intent says."""
+        return self.intent.user if isinstance(self.intent, CreateResource) else None
+
+    @property
     def covers_all(self) -> bool:
         """Whether the step lists nothing and so covers whatever is in the cluster."""
         return isinstance(self.intent, Configure | Start | Custom) and not self.intent.server_ids
@@ -105,7 +112,9 @@ class Step:
     @property
     def is_done_delete(self) -> bool:
         """Whether this is a delete after which what it deletes is gone."""
-        return isinstance(self.intent, Delete) and self.ended_as(StepOutcome.SUCCEEDED, StepOutcome.ABSENT)
+        return isinstance(self.intent, Delete) and (
+            self.ended_as(StepOutcome.SUCCEEDED) or (self.ended_as(StepOutcome.ABSENT) and knows_absence(self.intent))
+        )
 
 
 @attrs.define(eq=False)
@@ -216,13 +225,18 @@ class Listing:
     as_of: int
     began_at: datetime
     whole: frozenset[ResourceKind]
-    """The kinds of which it showed all that was there."""
+    """The kinds of which it showed all that was there, of those that belong to a user all that were this one's."""
+    user: str | None
     ids: frozenset[str]
 
     @property
     def moment(self) -> tuple[int, int]:
         """What orders facts: the moment they speak for, then their version."""
         return self.as_of, self.version
+
+    def would_show(self, kind: ResourceKind | None, user: str | None) -> bool:
+        """Whether something of this kind would be listed if it was there; `user`: to whom it belongs, if its kind does."""
+        return kind in self.whole and (kind not in OF_A_USER or user == self.user)
 
 
 @attrs.frozen(eq=False)
@@ -415,7 +429,7 @@ class History:
         self.cloud, self.last_observed = data.cloud, data
         whole = frozenset((*data.kinds, ResourceKind.SERVER) if data.complete else data.kinds)
         ids = frozenset((*(row.server_id for row in data.servers), *(row.resource_id for row in data.resources)))
-        listing = Listing(version, data.as_of, data.began_at, whole, ids)
+        listing = Listing(version, data.as_of, data.began_at, whole, data.user, ids)
         self.listings.append(listing)
         for row in data.servers:
             self._see(self._known(ResourceKind.SERVER, row.server_id, version), row, Sighting(listing, row.name, row.status))

@@ -38,14 +38,15 @@ def _facts(history: History, origins: Origins, resource: Resource) -> Iterator[P
         yield Presence(resource.adopted, resource.adopted, there=True)
     for sighting in resource.sightings:
         yield Presence(*sighting.listing.moment, there=sighting.there)
+    create = _create_of_original(history, origins, resource)
+    user = None if create is None else create.user
     for listing in history.listings:
-        if resource.kind in listing.whole and resource.known <= listing.as_of and resource.id not in listing.ids:
+        if resource.id not in listing.ids and resource.known <= listing.as_of and listing.would_show(resource.kind, user):
             yield Presence(*listing.moment, there=False)
     for step in resource.deletes:
         if step.is_done_delete:
             assert step.completed is not None
             yield Presence(step.completed, step.completed, there=False)
-    create = _create_of_original(history, origins, resource)
     if create is not None:
         yield from _said_absent(history, create)
 
@@ -85,7 +86,7 @@ def absent_creates(history: History, origins: Origins) -> dict[UUID, Presence]:
 
 def _proves_absent(listing: Listing, create: Step, unknown_time: dict[str, UUID]) -> bool:
     return (
-        create.creates in listing.whole
+        listing.would_show(create.creates, create.user)
         and create.begun <= listing.as_of
         and create.intent.deadline < listing.began_at
         and not any(mark == create.id and id_ in listing.ids for id_, mark in unknown_time.items())

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rollback.adoption import Adoption, adopt, adoptable
-    from rollback.compensator import Report, preview, rollback_cluster
+    from rollback.compensator import Preview, Report, preview, rollback_cluster
     from rollback.handler import Handler, handled
     from rollback.openstack import OpenStackCloud
     from rollback.orphans import Orphan, Sweep, Swept, delete_orphans, sweep
@@ -21,6 +21,7 @@ _HOMES = {
     "Orphan": "orphans",
     "Records": "records",
     "Recovery": "recovery",
+    "Preview": "compensator",
     "Report": "compensator",
     "Sweep": "orphans",
     "Swept": "orphans",
@@ -42,6 +43,7 @@ __all__ = [
     "NoRecord",
     "OpenStackCloud",
     "Orphan",
+    "Preview",
     "Records",
     "Recovery",
     "Report",

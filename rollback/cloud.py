@@ -55,6 +55,13 @@ def refuse_late(step: Step, now: datetime) -> None:
         raise CloudRefused(msg)
 
 
+def refuse_of_another(step: Step, user: str) -> None:
+    """Raise CloudRefused, before anything is sent, if what a step creates is to belong to another user than this."""
+    if step.user not in (None, user):
+        msg = f"{step.kind} {step.name} is to belong to user {step.user}, but this is {user}"
+        raise CloudRefused(msg)
+
+
 class DeleteAnswer(Enum):
     """What the cloud says to a delete."""
 
@@ -74,6 +81,10 @@ class Cloud(Protocol):
     def name(self) -> str:
         """Which cloud it is: region and project id, `RegionOne/5f0c…`."""
 
+    @property
+    def user_id(self) -> str:
+        """Who asks: a keypair is seen by the user only to whom it belongs."""
+
     def now(self) -> datetime:
         """Return the time by the cloud's own clock, in UTC."""
 
@@ -88,7 +99,7 @@ class Cloud(Protocol):
         """What the cloud can make besides servers."""
 
     def list_kind(self, kind: ResourceKind) -> Sequence[Found]:
-        """Return everything of this kind, which is not servers, that the project has."""
+        """Return everything of this kind, which is not servers, that the project has; of keypairs, that this user has."""
 
     def get(self, id_: str, kind: ResourceKind = ResourceKind.SERVER) -> Found | None:
         """Return one resource, or None if there is none with this id."""

@@ -39,6 +39,7 @@ from rollback.errors import CloudError
 from rollback.ledger import Ledger
 from rollback.marked import Marked
 from rollback.observe import Observation, is_news, look
+from rollback.owners import why_in_doubt, why_unseen
 from rollback.plan import Plan, plan
 from rollback.progress import Progress
 
@@ -60,6 +61,8 @@ class Report:
     deleted: tuple[str, ...]
     problems: tuple[str, ...]
     """Why something is left to do; empty if the compensation is complete."""
+    is_refused: bool
+    """Whether a person stands against what is left to do: a hold, or more deletions than are allowed."""
     is_open: bool
     """Whether an operation is unfinished, or the plan has something to delete or in doubt."""
     reason: str
@@ -80,6 +83,15 @@ class Report:
         return self.plan.kept
 
 
+@attrs.frozen
+class Preview:
+    """What a rollback would do."""
+
+    plan: Plan
+    refusal: str | None
+    """Why it would delete nothing, whatever the plan says: a hold, or more deletions than are allowed."""
+
+
 def preview(
     journal: Journal,
     cloud: Cloud,
@@ -88,8 +100,8 @@ def preview(
     choice: Choice = NO_CHOICE,
     wait: bool = False,
     progress: Progress = lambda _: None,
-) -> Plan:
-    """Return the plan that a rollback with this choice would carry out now. It lists the cloud and appends nothing.
+) -> Preview:
+    """Return what a rollback with this choice would do now. It lists the cloud and appends nothing.
 
     Raises what `rollback_cluster` raises.
     """
@@ -100,10 +112,7 @@ def preview(
     observation = look(journal, cloud, fold(stream.events), progress)
     history = _foreseen(stream, observation, choice)
     made = plan(history)
-    objection = choice.objection(history, made, ())
-    if objection is not None:
-        progress(f"a rollback would be refused: {objection}")
-    return made
+    return Preview(made, held(history) or choice.objection(history, made, ()))
 
 
 def rollback_cluster(
@@ -169,6 +178,7 @@ class _Compensation:
         self.ledger = Ledger(journal, stream)
         self.deleting = Deleting(journal, cloud, self.ledger, progress)
         self.problems: list[str] = []
+        self.is_refused = False
         self.planned: Plan | None = None
 
     @property
@@ -226,11 +236,11 @@ class _Compensation:
         return now.differs_from(history.last_plan) or not is_told
 
     def _note_hold(self) -> bool:
-        hold = self.history.hold
-        if hold is not None:
-            said = f"a hold stands, placed by {hold.by}: {hold.reason}"
-            self.problems.append(f"{said}. Once somebody has looked: `provjournal release {self.stream.id} --reason …`")
-        return hold is not None
+        said = held(self.history)
+        self.is_refused = said is not None
+        if said is not None:
+            self.problems.append(said)
+        return said is not None
 
     def _record(self, observation: Observation, *, news: bool) -> None:
         unfinished = self.history.unfinished
@@ -280,7 +290,7 @@ class _Compensation:
             return self._finish(now)
         if self._delete_all(now, marked):
             return None
-        self.problems += _doubts(now)
+        self.problems += self._doubts(now)
         return self._incomplete(now)
 
     # ---- recording
@@ -342,6 +352,7 @@ class _Compensation:
         objection = self.choice.objection(self.history, now, self.deleting.asked_for)
         if objection is not None:
             self.problems = [objection]
+            self.is_refused = True
         return objection is not None
 
     def _send(self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str]) -> bool:
@@ -362,7 +373,7 @@ class _Compensation:
         """Return why what is left to do cannot be done, for each delete and each search that cannot."""
         waits = still_used(self.history, now)
         obstacles = ((verdict, self._obstacle(verdict, marked, waits)) for verdict in now.having(PlanAction.DELETE))
-        return [f"{verdict.kind} {verdict.id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + _doubts(now)
+        return [f"{verdict.kind} {verdict.id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + self._doubts(now)
 
     def _obstacle(self, verdict: Verdict, marked: Marked, waits: Mapping[str, str]) -> str | None:
         """Return why something cannot be deleted now, or None if it can."""
@@ -377,8 +388,15 @@ class _Compensation:
             self.progress(f"the marks of {id_} cannot be read: {error}")
             return "its marks cannot be read"
         if found is None:
-            return None
+            return why_unseen(self.history, verdict, self.cloud.user_id)
         return objection(self.history, self.journal.id, found, word_stands=verdict.is_operators_word)
+
+    def _doubts(self, now: Plan) -> list[str]:
+        """Return what is to find, as problems."""
+        history, user = self.history, self.cloud.user_id
+        to_find = [(v.name, history.creates[v.step]) for v in now.having(PlanAction.FIND) if v.step is not None]
+        reasons = ((name, create.id, why_in_doubt(history, create, user)) for name, create in to_find)
+        return [f"create {step} of {name!r} is still in doubt: {why}" for name, step, why in reasons]
 
     # ---- ending
 
@@ -419,6 +437,7 @@ class _Compensation:
             cluster_status=ClusterStatus.ERROR if open_ else now.cluster_status,
             deleted=tuple(self.deleting.deleted),
             problems=tuple(self.problems),
+            is_refused=self.is_refused,
             is_open=open_,
             reason=self._what_went_wrong(),
             changed=self.stream.version > self.first_version,
@@ -436,14 +455,15 @@ def _foreseen(stream: Stream, observation: Observation, choice: Choice) -> Histo
     return history
 
 
+def held(history: History) -> str | None:
+    """Return the hold that stands, and what to do about it, if there is one."""
+    hold = history.hold
+    if hold is None:
+        return None
+    said = f"a hold stands, placed by {hold.by}: {hold.reason}"
+    return f"{said}. Once somebody has looked: `provjournal release {history.stream} --reason …`"
+
+
 def _id_of(verdict: Verdict) -> str:
     assert verdict.id is not None, "only what is known can be deleted"
     return verdict.id
-
-
-def _doubts(now: Plan) -> list[str]:
-    """Return what is to find, as problems."""
-    return [
-        f"create {verdict.step} of {verdict.name!r} is still in doubt: the cloud could not be seen whole"
-        for verdict in now.having(PlanAction.FIND)
-    ]

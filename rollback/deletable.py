@@ -33,8 +33,19 @@ def objection(history: History, journal: UUID, found: Found, *, word_stands: boo
         agreed = Agreement.CONTRADICTION  # it was made by a create of another cluster
     if agreed in needed or (agreed is not Agreement.CONTRADICTION and word_stands):
         return None
-    advice = "mark it again" if agreed is Agreement.CONTRADICTION else f"say of this {found.kind} what it is, or mark it again"
-    return f"{agreed.value}, so it is not certain that it belongs to this cluster; {advice}"
+    said = f"{agreed.value}, so it is not certain that it belongs to this cluster"
+    return f"{said}; {_advice(history.stream, found, contradicts=agreed is Agreement.CONTRADICTION)}"
+
+
+def _advice(cluster: str, found: Found, *, contradicts: bool) -> str:
+    """Return what a person can do about what is not certain to be the cluster's: only servers can be marked again."""
+    if found.kind is ResourceKind.SERVER:
+        more = " --replace-marks" if contradicts else ""
+        return f"mark it again: `provjournal adopt {cluster} --server {found.id}{more}`"
+    if contradicts:
+        return "it is left alone: delete it by hand if it is yours"
+    words = "new|unneeded|unsafe|in_service"
+    return f"say what it is: `provjournal resolve {cluster} {found.id} {words} --reason …`, or delete it by hand"
 
 
 HELD_BY_USERS: Final = frozenset({ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP})

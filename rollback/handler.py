@@ -57,14 +57,14 @@ class Handler:
     ) -> Iterator[Operation]:
         """Run an operation, and handle whatever goes wrong in it: the errors of its body end here.
 
-        The body succeeded → the cluster is Active, and servers that were created in vain are swept. A user asked for
-        the deletion meanwhile, or the record is gone → end quietly, and leak nothing. Anything else → record the
-        error, compensate by replaying the journal, set the status with the reason. If compensation fails too: Error
-        with both reasons, and the operation stays open for the next attempt. An interrupt gives up the lease and is
-        raised again at once.
+        The body succeeded → the cluster is Active, and what was created in vain is swept. A user asked for the
+        deletion meanwhile, or the record is gone → end quietly, and leak nothing. Anything else → record the error,
+        compensate by replaying the journal, set the status with the reason. If compensation fails too: Error with both
+        reasons, and the operation stays open for the next attempt. An interrupt gives up the lease and is raised again
+        at once.
 
-        `victims`: the servers that a scale will remove; `request`: what was asked for, without secrets and without
-        floats. Raises what `Journal.begin` raises, before the body runs.
+        `victims`: the servers that a scale will remove, and what goes with them; `request`: what was asked for, without
+        secrets and without floats. Raises what `Journal.begin` raises, before the body runs.
         """
         running = self.journal.begin(cluster, kind, self.cloud.name, victims=victims, request=request)
         with self._handled(running):

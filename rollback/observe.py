@@ -6,7 +6,8 @@ one listing of everything on one page, without a server of unknown status, and a
 not gone and was not listed.
 
 What servers bring along is listed only if the cluster has ever had such a thing, without filters, at the same two
-moments: its services show all that a project has, and each row's mark is looked at.
+moments: its services show all that a project has, and each row's mark is looked at. Of keypairs they show those of the
+user who looks, and no others: the observation says who that was.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from uuid import UUID
 import attrs
 
 from journal.clock import Clock
-from journal.events import Event, InventoryObserved, ObservedResource, ObservedServer, ResourceKind
+from journal.events import OF_A_USER, Event, InventoryObserved, ObservedResource, ObservedServer, ResourceKind
 from journal.journal import Journal
 from projections.fold import History, Resource, fold
 from projections.origin import origins
@@ -99,7 +100,8 @@ def observe(
             found[shown.id] = shown
     complete = not everything.hides_down_cells and not any(s.status == UNKNOWN for s in (*everything, *found.values()))
     servers, others = rows_of(found.values())
-    return Observation(InventoryObserved(servers, complete, as_of, began_at, cloud.name, others, kinds), found)
+    user = cloud.user_id if OF_A_USER.intersection(kinds) else None
+    return Observation(InventoryObserved(servers, complete, as_of, began_at, cloud.name, others, kinds, user), found)
 
 
 def _kinds_to_list(cloud: Cloud, history: History) -> tuple[ResourceKind, ...]:

@@ -21,7 +21,7 @@ from journal.events import ResourceKind, StepOutcome
 from journal.settings import Settings
 from journal.steps import Absent, Step
 from rollback.closing import end_of_delete
-from rollback.cloud import DeleteAnswer, Everything, Found, refuse_late
+from rollback.cloud import DeleteAnswer, Everything, Found, refuse_late, refuse_of_another
 from rollback.errors import CloudError, CloudRefused, UnknownCloud, UnsuitableCloud
 from rollback.http_errors import translated
 from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
@@ -50,6 +50,7 @@ class OpenStackCloud:
             self._compute.status_code_retries = 0
             data = self._compute.get_endpoint_data()
             self._name = f"{self._compute.region_name or 'default'}/{connection.current_project_id}"
+            self._user_id = f"{connection.current_user_id}"
         self._others = Others(connection)
         newest = None if data is None else data.max_microversion
         if newest is None or newest < tuple(int(part) for part in MICROVERSION.split(".")):
@@ -76,6 +77,11 @@ class OpenStackCloud:
         """Which cloud it is: region and project id."""
         return self._name
 
+    @property
+    def user_id(self) -> str:
+        """Who asks: what `Operation.create_resource` is told of a keypair, which no other user sees."""
+        return self._user_id
+
     def now(self) -> datetime:
         """Return the time by the cloud's own clock, as the `Date` of its answers tells it."""
         with translated("asking for the time"):
@@ -101,7 +107,7 @@ class OpenStackCloud:
         return self._others.kinds
 
     def list_kind(self, kind: ResourceKind) -> Sequence[Found]:
-        """Return everything of this kind, which is not servers, that the project has."""
+        """Return everything of this kind, which is not servers, that the project has; of keypairs, that this user has."""
         return self._others.listed(kind)
 
     def get(self, id_: str, kind: ResourceKind = ResourceKind.SERVER) -> Found | None:
@@ -168,6 +174,7 @@ class OpenStackCloud:
         Raises what `create_server` raises, and ValueError for a description that leaves no room for the mark.
         """
         refuse_late(step, datetime.now(UTC))
+        refuse_of_another(step, self.user_id)
         with translated(f"creating {step.kind} {step.name}"):
             return self._others.create(step, **attributes)
 

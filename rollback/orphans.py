@@ -87,6 +87,7 @@ def sweep(handler: Handler, *, at_once: int = AT_ONCE) -> Sweep:
     """List everything that carries this journal's marks, twice, and judge each by the journal of its cluster.
 
     An orphan was seen both times, `settle_seconds` apart. Appends nothing and deletes nothing; `delete_orphans` does.
+    Of keypairs it sees those of the user who asks, and no others.
     Raises UnsuitableCloud, CloudError if the servers cannot be listed, or StoreUnavailable.
     """
     journal, cloud = handler.journal, handler.cloud

@@ -1,7 +1,7 @@
 """Finding what dead conductors left, and bringing it to an end: many clusters at once, from any machine, as often as needed."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import as_completed
 from functools import partial
 from typing import Final, Self
@@ -31,13 +31,17 @@ class Recovery:
     cluster: str
     status: ClusterStatus
     deleted: int
-    """How many servers were deleted, or would be."""
+    """How many resources were deleted, or would be."""
     kept: int
-    """How many servers were kept for a person to decide, or would be."""
+    """How many resources were kept for a person to decide, or would be."""
     problems: tuple[str, ...]
     """Why something is left to do."""
     complete: bool
     """Whether nothing is left to do."""
+    is_refused: bool = False
+    """Whether a person stands against what is left to do: a hold, or more deletions than are allowed."""
+    plan: Plan | None = None
+    """The plan that was carried out, or would be; None where there was none."""
 
     @classmethod
     def of_report(cls, report: Report) -> Self:
@@ -49,38 +53,44 @@ class Recovery:
             kept=len(report.kept),
             problems=report.problems,
             complete=report.complete,
+            is_refused=report.is_refused,
+            plan=report.planned,
         )
 
     @classmethod
-    def of_plan(cls, made: Plan) -> Self:
-        """Return what would be done."""
+    def of_plan(cls, made: Plan, refusal: str | None = None) -> Self:
+        """Return what would be done; `refusal`: why nothing would be deleted all the same."""
         doubts = tuple(f"{verdict.name} is in doubt" for verdict in made.having(PlanAction.FIND))
         return cls(
             made.stream,
             made.cluster_status,
             deleted=len(made.having(PlanAction.DELETE)),
             kept=len(made.kept),
-            problems=doubts,
+            problems=(*doubts, *filter(None, (refusal,))),
             complete=made.is_settled,
+            is_refused=refusal is not None,
+            plan=made,
         )
 
 
-def recover(handler: Handler, *, at_once: int = AT_ONCE, most: Most | None = None) -> Iterator[Recovery]:
+def recover(
+    handler: Handler, *, at_once: int = AT_ONCE, most: Most | None = None, plans: Mapping[str, Plan] | None = None
+) -> Iterator[Recovery]:
     """Compensate every cluster that has something unfinished and no living owner; yield what came of each as it ends.
 
     A record that was not told how the last operation of its cluster ended is told now. Clusters that another conductor
     is at work on are left to it, and those of another cloud to whoever recovers that one, so this is safe to run on
-    every conductor at once. One cluster that cannot be recovered does not stop the others. `most`: how many servers may be
-    deleted in one cluster, as `Choice` says.
+    every conductor at once. One cluster that cannot be recovered does not stop the others. `most`: how many resources may be
+    deleted in one cluster, as `Choice` says; `plans`: those that were looked at, by cluster: nothing else is deleted then.
 
     Raises StoreUnavailable where the journal cannot be read.
     """
-    return _each(handler, at_once, partial(_recover_one, choice=Choice(most)))
+    return _each(handler, at_once, partial(_recover_one, most=most, plans=plans))
 
 
-def foresee(handler: Handler, *, at_once: int = AT_ONCE) -> Iterator[Recovery]:
+def foresee(handler: Handler, *, at_once: int = AT_ONCE, most: Most | None = None) -> Iterator[Recovery]:
     """Yield what `recover` would do. The cloud is listed; nothing is changed, appended or told."""
-    return _each(handler, at_once, _foresee_one)
+    return _each(handler, at_once, partial(_foresee_one, most=most))
 
 
 def _each(handler: Handler, at_once: int, treat: Callable[[Handler, History], Recovery | None]) -> Iterator[Recovery]:
@@ -111,8 +121,12 @@ def _treated(handler: Handler, cluster: str, treat: Callable[[Handler, History],
         return Recovery(cluster, ClusterStatus.ERROR, deleted=0, kept=0, problems=(reason_of(error),), complete=False)
 
 
-def _recover_one(handler: Handler, history: History, *, choice: Choice) -> Recovery | None:
+def _recover_one(handler: Handler, history: History, *, most: Most | None, plans: Mapping[str, Plan] | None) -> Recovery | None:
     if is_left_open(history):
+        looked_at = None if plans is None else plans.get(history.stream)
+        if plans is not None and looked_at is None:
+            return None  # it came to that since somebody looked
+        choice = Choice(most, plan=None if looked_at is None else looked_at.as_event())
         recovery = Recovery.of_report(handler.compensate(history.stream, choice=choice))
         return _untold(recovery) if recovery.complete and _waits_to_be_told(handler, history.stream) else recovery
     last, now = history.last_end, plan(history)
@@ -130,10 +144,11 @@ def _untold(recovery: Recovery) -> Recovery:
     return attrs.evolve(recovery, problems=(*recovery.problems, "its record could not be told"), complete=False)
 
 
-def _foresee_one(handler: Handler, history: History) -> Recovery | None:
+def _foresee_one(handler: Handler, history: History, *, most: Most | None) -> Recovery | None:
     if not is_left_open(history):
         return None
-    return Recovery.of_plan(preview(handler.journal, handler.cloud, history.stream, progress=handler.progress))
+    foreseen = preview(handler.journal, handler.cloud, history.stream, choice=Choice(most), progress=handler.progress)
+    return Recovery.of_plan(foreseen.plan, foreseen.refusal)
 
 
 def _prefixed(handler: Handler, cluster: str, message: str) -> None:

@@ -30,6 +30,7 @@ from projections.verdicts import verdicts
 from rollback.cloud import Cloud
 from rollback.errors import NotResumable
 from rollback.observe import Observation, is_news, look
+from rollback.owners import why_in_doubt
 from rollback.progress import Progress
 
 INTERRUPTED: Final = "interrupted: its conductor did not say how it ended"
@@ -56,7 +57,7 @@ def resume(journal: Journal, cloud: Cloud, cluster: str, *, progress: Progress =
         stream.refresh()
         journal.refuse_live_owner(cluster, even_own=True)
         try:
-            return _taken(journal, stream, seen)
+            return _taken(journal, cloud, stream, seen)
         except VersionConflict:
             continue
     raise NotResumable(cluster, "others kept appending to the cluster")
@@ -71,13 +72,13 @@ def _look(journal: Journal, cloud: Cloud, stream: Stream, progress: Progress) ->
     return look(journal, cloud, history, progress)
 
 
-def _taken(journal: Journal, stream: Stream, seen: Observation | None) -> Operation:
+def _taken(journal: Journal, cloud: Cloud, stream: Stream, seen: Observation | None) -> Operation:
     learned: list[Data] = []
     if seen is not None and is_news(stream.events, stream.draft(seen.event)):
         learned.append(seen.event)
     history = fold((*stream.events, *(stream.draft(item) for item in learned)))
     operation = _resumable(history)
-    learned += _completions(history, operation)
+    learned += _completions(history, operation, cloud.user_id)
     stream.take("resumes", journal.claim, *learned, operation=operation.id)
     past = fold(stream.events).operations[operation.id]
     return journal.running(stream, past.id, past.asked, {step.id: Begun(step.intent, step.completion) for step in past.steps})
@@ -105,7 +106,7 @@ def _objections(history: History, operation: Past) -> Iterator[str]:
         yield f"a hold stands, placed by {history.hold.by}: {history.hold.reason}"
 
 
-def _completions(history: History, operation: Past) -> Sequence[Completion]:
+def _completions(history: History, operation: Past, user: str) -> Sequence[Completion]:
     """Return what the unfinished steps have come to. Raises NotResumable while a create is in doubt."""
     gone = {verdict.id or verdict.step: verdict for verdict in verdicts(history) if verdict.verdict is VerdictName.GONE}
     originals = origins(history).originals
@@ -122,7 +123,7 @@ def _completions(history: History, operation: Past) -> Sequence[Completion]:
                     result.append(completed(create, StepOutcome.ABSENT, None, "nothing carries its mark"))
                 else:
                     raise NotResumable(
-                        history.stream, f"the create of {create.name!r} is in doubt: the cloud could not be seen whole"
+                        history.stream, f"the create of {create.name!r} is in doubt: {why_in_doubt(history, step, user)}"
                     )
             case DeleteServer() | DeleteResource() as delete if (id_ := deleted_by(delete)) in gone:
                 result.append(Completion(step.id, StepOutcome.ABSENT, reason=f"the {gone[id_].kind} is gone"))

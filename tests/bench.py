@@ -71,7 +71,8 @@ class Bench:
         """Run a command, and return its exit code, its rows and what it said."""
         program = Path(sys.executable).with_name("provjournal")
         url = f"sqlite:///{self.folder}/journal.db"
-        more = ("--cloud", self.cloud_name, "--settle-seconds", "1", "-f", "json")
+        deletes = () if command[0] == "adopt" else ("--settle-seconds", "1", "--yes")
+        more = ("--cloud", self.cloud_name, *deletes, "-f", "json")
         done = subprocess.run(
             [program, "--journal", url, *command, *more],
             capture_output=True,

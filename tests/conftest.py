@@ -8,11 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from command import HISTORY, Run
 from servers.installed import installed
 from servers.mariadb import GaleraCluster, MariadbServer
 from servers.postgresql import PostgresqlServer
 
 from examples.cloud import local_cloud
+from journal.command_line import main
 
 CLOUDS = {"nova", "running_full_cloud"}
 """The fixtures that start a cloud."""
@@ -83,6 +85,33 @@ def logging_as_it_was() -> Iterator[None]:
     root.setLevel(level)
     for handler in set(root.handlers).difference(handlers):
         root.removeHandler(handler)
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command on a journal of its own; return exit code, standard output and standard error."""
+    monkeypatch.setenv("PROVJOURNAL_URL", f"sqlite:///{tmp_path}/journal.db")
+    monkeypatch.delenv("OS_CLOUD", raising=False)
+
+    def run(*args: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        try:
+            code = main([str(arg) for arg in args])
+        except SystemExit as ended:  # argparse leaves this way
+            code = int(str(ended.code))
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def filled(run: Run) -> Run:
+    """The same, on a journal that has one cluster, whose scale is unfinished."""
+    assert run("journal", "upgrade")[0] == 0
+    assert run("journal", "import", HISTORY)[0] == 0
+    return run
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import attrs
 
-from journal.events import ResourceKind
+from journal.events import OF_A_USER, ResourceKind
 from journal.steps import Absent, Refused, Step
-from rollback.cloud import DeleteAnswer, Everything, Found, refuse_late
+from rollback.cloud import DeleteAnswer, Everything, Found, refuse_late, refuse_of_another
 from rollback.deletable import HELD_BY_USERS
 from rollback.errors import CloudError, CloudRefused
 from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
@@ -126,6 +126,8 @@ class SimulatedOther:
     created_at: datetime
     status: str = "AVAILABLE"
     attached_to: list[str] = attrs.field(factory=list)
+    user: str | None = None
+    """Of a keypair: the user who made it, and who alone sees it."""
 
     def shown(self) -> Found:
         """Return it as its service shows it."""
@@ -139,12 +141,13 @@ class SimulatedCloud:
     """A cloud in memory.
 
     `fails` are errors that the next calls raise, by method (None: that call works).
-    `lands_late` lets a create's server appear after seconds.
+    `lands_late` lets a create's server appear after seconds. `user_id`: who asks.
     """
 
     def __init__(self, clock: SimulatedClock, name: str = CLOUD) -> None:
         self.clock = clock
         self.name = name
+        self.user_id = "user-a"
         self.servers: dict[str, SimulatedServer] = {}
         self.others: dict[str, SimulatedOther] = {}
         self.kinds = frozenset(ResourceKind) - {ResourceKind.SERVER}
@@ -199,6 +202,7 @@ class SimulatedCloud:
         """Create what a server brings along, with the mark of its step."""
         self._call("create_resource", step.name)
         refuse_late(step, self.clock.now())
+        refuse_of_another(step, self.user_id)
         return self.land_other(step)
 
     def land_other(self, step: Step) -> str:
@@ -212,7 +216,8 @@ class SimulatedCloud:
             msg = f"keypair {id_} exists"
             raise CloudRefused(msg)
         name = text if is_named else step.name
-        self.others[id_] = SimulatedOther(step.kind, id_, name, text, dict(marks.metadata), self.clock.now())
+        user = self.user_id if step.kind in OF_A_USER else None
+        self.others[id_] = SimulatedOther(step.kind, id_, name, text, dict(marks.metadata), self.clock.now(), user=user)
         return id_
 
     def is_active(self, server_id: str) -> bool:
@@ -228,7 +233,7 @@ class SimulatedCloud:
         """Whether a resource is deleted by now."""
         self._call("is_gone", server_id)
         if kind is not ResourceKind.SERVER:
-            return server_id not in self.others
+            return self._other(server_id) is None
         server = self.servers.get(server_id)
         if server is not None and server.status == "ERROR" and not server.is_deleting:
             msg = f"server {server_id}: the server went to ERROR while it was deleted"
@@ -256,7 +261,8 @@ class SimulatedCloud:
     def list_kind(self, kind: ResourceKind) -> list[Found]:
         """Return everything of a kind."""
         self._call("list_kind", kind)
-        return [other.shown() for other in self.others.values() if other.kind is kind and other.id not in self.hidden]
+        listed = (id_ for id_, other in self.others.items() if other.kind is kind and id_ not in self.hidden)
+        return [other.shown() for id_ in listed if (other := self._other(id_)) is not None]
 
     def list_journal(self, journal: UUID) -> list[Found]:
         """Return the servers whose tags name this journal; those of a cell that is down are left out."""
@@ -275,7 +281,7 @@ class SimulatedCloud:
         """Return one resource."""
         self._call("get", server_id)
         if kind is not ResourceKind.SERVER:
-            other = self.others.get(server_id)
+            other = self._other(server_id)
             return None if other is None or other.kind is not kind else other.shown()
         server = self.servers.get(server_id)
         return None if server is None else server.shown()
@@ -309,8 +315,13 @@ class SimulatedCloud:
             self._vanish(server_id)
         return DeleteAnswer.ACCEPTED
 
-    def _delete_other(self, id_: str) -> DeleteAnswer:
+    def _other(self, id_: str) -> SimulatedOther | None:
+        """Return what this user sees by an id that is no server's."""
         other = self.others.get(id_)
+        return other if other is not None and other.user in (None, self.user_id) else None
+
+    def _delete_other(self, id_: str) -> DeleteAnswer:
+        other = self._other(id_)
         if other is None:
             return DeleteAnswer.ABSENT
         used = any(id_ in self.servers or id_ == SOMEBODY_ELSES for id_ in other.attached_to)

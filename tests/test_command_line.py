@@ -12,44 +12,16 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
+from command import GOLDEN, HISTORY, Run, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from journal.codec import encode_line
-from journal.command_line import main
 from journal.events import Event, OperationKind
 from journal.files import read_file
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.sql.store import SqlStore
-
-GOLDEN = Path(__file__).parent / "golden"
-HISTORY = GOLDEN / "plans" / "scale-both-ways.jsonl"
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command on a journal of its own; return exit code, standard output and standard error."""
-    monkeypatch.setenv("PROVJOURNAL_URL", f"sqlite:///{tmp_path}/journal.db")
-    monkeypatch.delenv("OS_CLOUD", raising=False)
-
-    def run(*args: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main([str(arg) for arg in args])
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def filled(run: Run) -> Run:
-    assert run("journal", "upgrade")[0] == 0
-    assert run("journal", "import", HISTORY)[0] == 0
-    return run
 
 
 @pytest.fixture
@@ -59,11 +31,6 @@ def deleted(tmp_path: Path) -> Path:
     text = (GOLDEN / "plans" / "delete-that-took-over-succeeded.jsonl").read_text()
     path.write_text(text.replace('"c-1"', '"gone"'))
     return path
-
-
-def rows(output: str) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads(output)
-    return found
 
 
 @pytest.mark.parametrize("command", ["cluster list", "cluster show c-1", "step list", "plan show c-1"])
@@ -135,7 +102,7 @@ def test_after_a_restore_every_cluster_is_held(filled: Run) -> None:
     clusters = rows(filled("cluster", "list", "-f", "json")[1])
     assert (code, len(clusters)) == (0, 2)
     assert "2 clusters held" in err
-    holds = rows(filled("event", "list", "--type", "hold_placed", "-f", "json")[1])
+    holds = rows(filled("event", "list", "--type", "hold_placed", "--long", "-f", "json")[1])
     assert {row["Cluster"] for row in holds} == {row["Cluster"] for row in clusters}
     assert all("restored from a backup" in str(row["Data"]) for row in holds)
 
@@ -259,7 +226,7 @@ def test_an_event_id_that_the_journal_has_in_another_cluster_is_refused(filled: 
 def test_looking_at_clusters_steps_events_and_plans(filled: Run) -> None:
     (cluster,) = rows(filled("cluster", "list", "-f", "json")[1])
     assert (cluster["Cluster"], cluster["Status"], cluster["Unfinished steps"], cluster["Version"]) == ("c-1", "Error", 2, 19)
-    assert cluster["Servers"] == "1 in_doubt, 2 in_service, 1 new, 1 unneeded"
+    assert cluster["Verdicts"] == {"in_doubt": 1, "in_service": 2, "new": 1, "unneeded": 1}
     unfinished = rows(filled("step", "list", "--unfinished", "-f", "json")[1])
     assert [(step["Action"], step["Subject"], step["Version"]) for step in unfinished] == [
         ("delete_server", "id-w3", 16),
@@ -305,7 +272,9 @@ def test_verify_ends_with_1_and_names_the_damaged_event(filled: Run, tmp_path: P
 def test_an_unknown_cluster_ends_with_2(filled: Run, command: tuple[str, ...]) -> None:
     code, out, err = filled(*command)
     assert (code, out) == (2, "")
-    assert err == "provjournal: There is no cluster 'c-9' in this journal. `provjournal cluster list` names them all.\n"
+    assert err == (
+        "provjournal: There is no cluster 'c-9' in this journal. `provjournal cluster list` names them all. Did you mean c-1?\n"
+    )
 
 
 def test_without_a_journal_every_command_says_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +284,11 @@ def test_without_a_journal_every_command_says_what_to_do(run: Run, monkeypatch: 
     assert (code, err.startswith("provjournal: Which journal? Give --journal URL")) == (2, True)
 
 
-@pytest.mark.parametrize("args", [("nope",), ("cluster", "list", "--nope"), ("event", "list", "--limit", "0")], ids=" ".join)
+@pytest.mark.parametrize(
+    "args",
+    [("nope",), ("cluster", "list", "--nope"), ("event", "list", "--limit", "-1"), ("event", "list", "-c", "Nope")],
+    ids=" ".join,
+)
 def test_wrong_usage_ends_with_2(run: Run, args: tuple[str, ...]) -> None:
     try:
         code = run(*args)[0]
@@ -372,7 +345,7 @@ def test_an_import_does_not_continue_a_cluster_that_somebody_is_at_work_on(run: 
         }
         exported.write_text(exported.read_text() + json.dumps(more) + "\n")
         code, _, err = run("journal", "import", exported)
-        assert (code, "is owned by a" in err) == (1, True)
+        assert (code, "is owned by a" in err) == (3, True)
         op.record_error("still mine")
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from journal.archive import archive_stream, finish_archiving, reason_to_keep
-from journal.command_line import ERRORS, OK, PROBLEM, CommandError, FreeCommand, NeedsJournal, say, tracked
+from journal.command_line import ERRORS, OK, PROBLEM, CommandError, FreeCommand, NeedsJournal, counted, say, tracked
 from journal.commands.options import named, number
 from journal.errors import AppendRefused, DamagedStream
 from journal.store import EventStore, Head
-from journal.wording import counted
 
 QUIET: Final = timedelta(days=30)
 """How long a cluster is unchanged before it is archived."""
@@ -42,7 +41,7 @@ class JournalArchive(NeedsJournal, FreeCommand):
             type=days,
             metavar="DAYS",
             default=QUIET,
-            help="without CLUSTER, only those unchanged for so long; VMs that land late are accounted for until then "
+            help="without CLUSTER, only those unchanged for so long; what lands late is accounted for until then "
             f"(default: {QUIET.days})",
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be archived, and change nothing")
@@ -63,6 +62,8 @@ class JournalArchive(NeedsJournal, FreeCommand):
                     problems += _archive(journal.store, head, None if parsed_args.dry_run else parsed_args.output)
                 elif parsed_args.clusters:
                     problems.append(f"cluster {head.stream!r} is kept: {reason}")
+        if not heads and not problems:
+            say("there is no cluster to archive")
         for problem in problems:
             ERRORS.print(f"provjournal: {problem}", markup=False)
         return PROBLEM if problems else OK

@@ -2,10 +2,10 @@
 
 import argparse
 
-from journal.command_line import OK, PROBLEM, FreeCommand, NeedsJournal, say, tracked
-from journal.commands.options import add_by
+from journal.command_line import OK, PROBLEM, FreeCommand, NeedsJournal, counted, say, tracked
+from journal.commands.options import add_by, named, newest_first, text
 from journal.errors import AppendRefused, DamagedStream, Malformed, OutOfOrder
-from journal.wording import counted
+from journal.events import HoldPlaced, HoldReleased
 
 
 class _Said(NeedsJournal, FreeCommand):
@@ -16,7 +16,7 @@ class _Said(NeedsJournal, FreeCommand):
         parser = super().get_parser(prog_name)
         parser.add_argument("cluster", metavar="CLUSTER")
         add_by(parser)
-        parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for whoever reads it later")
+        parser.add_argument("--reason", metavar="TEXT", type=text, required=True, help="why, for whoever reads it later")
         return parser
 
 
@@ -37,13 +37,18 @@ class Release(_Said):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Lift the hold."""
         with self.opened(parsed_args) as journal:
+            (head,) = named(journal, [parsed_args.cluster])
+            holds = (event.data for event in newest_first(journal, head) if isinstance(event.data, HoldPlaced | HoldReleased))
+            if not isinstance(next(holds, None), HoldPlaced):
+                say(f"cluster {parsed_args.cluster} is not held: there is nothing to release")
+                return OK
             event = journal.release(parsed_args.cluster, by=parsed_args.by, reason=parsed_args.reason)
         say(f"cluster {parsed_args.cluster} is released since version {event.version}")
         return OK
 
 
 class JournalRestored(NeedsJournal, FreeCommand):
-    """Hold every cluster. To be run after any restore: the journal may have lost history, and lacks VMs that exist."""
+    """Hold every cluster. To be run after any restore: the journal may not know all that exists in the cloud."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add who says it, and why."""

@@ -3,7 +3,7 @@
 import argparse
 import getpass
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Final, TypeVar
@@ -13,7 +13,7 @@ from journal.commands.columns import Time
 from journal.errors import StreamArchived, UnknownStream
 from journal.events import Event
 from journal.journal import Journal
-from journal.moments import Moment, time_of
+from journal.moments import Moment, length_of, time_of
 from journal.store import Head
 
 PAGE: Final = 100
@@ -40,7 +40,7 @@ def shown(time: datetime | None, parsed_args: argparse.Namespace) -> Time | None
 
 def add_by(parser: argparse.ArgumentParser) -> None:
     """Add who says so."""
-    parser.add_argument("--by", metavar="NAME", default=getpass.getuser(), help="who says so (default: you)")
+    parser.add_argument("--by", metavar="NAME", type=text, default=getpass.getuser(), help="who says so (default: you)")
 
 
 def add_clusters(parser: argparse.ArgumentParser) -> None:
@@ -91,11 +91,24 @@ def moment(text: str) -> Moment:
     return _parsed(Moment.read, text)
 
 
+def length(text: str) -> timedelta:
+    """Return a length of time: an argparse type."""
+    return _parsed(lambda given, _: length_of(given), text)
+
+
 def _parsed(read: Callable[[str, datetime], Item], text: str) -> Item:
     try:
         return read(text, datetime.now(UTC))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def text(given: str) -> str:
+    """Return a text that says something: an argparse type."""
+    if not given.strip():
+        msg = "expected a text that is not empty"
+        raise argparse.ArgumentTypeError(msg)
+    return given
 
 
 def number(text: str) -> int:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from journal.codec import FIRST_HASH, encode_line
-from journal.command_line import OK, CommandError, FreeCommand, NeedsJournal, say, tracked
+from journal.command_line import OK, CommandError, FreeCommand, NeedsJournal, counted, say, tracked
 from journal.commands.options import named
 from journal.commands.output import output
 from journal.errors import EventIdReused
@@ -16,7 +16,6 @@ from journal.files import read_file
 from journal.journal import Journal
 from journal.store import EventStore, Head
 from journal.verify import checked
-from journal.wording import counted
 
 
 class JournalExport(NeedsJournal, FreeCommand):

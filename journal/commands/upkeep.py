@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from journal.archive import expect_named_end, verify_archives
-from journal.command_line import OK, PROBLEM, FreeCommand, NeedsJournal, ShowCommand, say, tracked
+from journal.command_line import OK, PROBLEM, FreeCommand, NeedsJournal, ShowCommand, counted, say, tracked
 from journal.errors import BrokenChain, DamagedStream, Malformed, OutOfOrder, UnreadableFile
 from journal.files import read_file
 from journal.journal import Journal
 from journal.verify import verify_stream
-from journal.wording import counted
 
 
 class JournalVerify(NeedsJournal, FreeCommand):

@@ -199,6 +199,10 @@ class SqlStore:
             found = found.where(UNFINISHED_STEPS.c.stream_id == stream)
         return map(_unfinished, self._database.rows(found))
 
+    def weaknesses(self) -> Sequence[str]:
+        """Return the settings of the database under which what was acknowledged could be lost."""
+        return self._database.look(self._database.backend.weaknesses)
+
     def size_bytes(self) -> int:
         """Return how much room tables and indexes take."""
         ((size,),) = self._database.rows(self._database.backend.size())

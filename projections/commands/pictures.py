@@ -9,10 +9,9 @@ from typing import IO, Final
 
 from rich.console import Console
 
-from journal.command_line import OK, CommandError, FreeCommand, say
+from journal.command_line import OK, CommandError, FreeCommand, counted, say
 from journal.commands.options import PAGE, LookingCommand, add_at, add_operation, limit
 from journal.commands.output import output
-from journal.wording import counted
 from projections.chart import chart
 from projections.commands.reading import Read, one
 from projections.report import report

@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
-import attrs
 import rich.progress
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from journal.command_line import OK, PROBLEM, TOLD, CommandError, ListCommand, NeedsJournal, say
+from journal.command_line import OK, PROBLEM, REFUSED, TOLD, CommandError, ListCommand, NeedsJournal, say
 from journal.journal import Journal
 from journal.settings import Settings
 from rollback.choice import Most
-from rollback.errors import RecordError, RollbackError, UnknownCloud
+from rollback.errors import ChoiceRefused, RecordError, RollbackError, UnknownCloud, UnsuitableCloud, WrongCloud
 from rollback.handler import Handler
 from rollback.progress import Counted, Progress
 from rollback.records import CommandRecord, Records, load_records
@@ -30,11 +29,53 @@ class NeedsCloud(NeedsJournal):
     """A command that works on a journal and a cloud."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the cloud, the conductor's records and the time to settle."""
+        """Add the cloud."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            "--cloud", metavar="NAME", default=os.environ.get("OS_CLOUD"), help="cloud of clouds.yaml (default: OS_CLOUD)"
-        )
+        parser.add_argument("--cloud", metavar="NAME", help="cloud of clouds.yaml (default: OS_CLOUD)")
+        return parser
+
+    def cloud_name(self, parsed_args: argparse.Namespace) -> str | None:
+        """Return which cloud of clouds.yaml is meant; None for what the environment says."""
+        name = parsed_args.cloud or getattr(self.app.options, "cloud", None) or os.environ.get("OS_CLOUD")
+        return None if name is None else str(name)
+
+    def settings(self, parsed_args: argparse.Namespace) -> Settings:  # noqa: ARG002 (of commands that take some)
+        """Return how long things may take."""
+        return Settings()
+
+    def records(self, parsed_args: argparse.Namespace) -> Records | None:  # noqa: ARG002 (of commands that take some)
+        """Return the conductor's records, if they can be reached."""
+        return None
+
+    @contextmanager
+    def handler(self, parsed_args: argparse.Namespace, cluster: str | None = None) -> Iterator[Handler]:
+        """Open journal and cloud for the length of a command; an unknown `cluster` is refused before the cloud is asked."""
+        from rollback.openstack import OpenStackCloud  # noqa: PLC0415 (only what acts on a cloud loads openstacksdk)
+
+        try:
+            records = self.records(parsed_args)
+            with self.opened(parsed_args) as journal:
+                journal.settings = self.settings(parsed_args)
+                _refuse_unknown(journal, cluster)
+                cloud = OpenStackCloud.connect(self.cloud_name(parsed_args), journal.settings)
+                with shown() as progress:
+                    yield Handler(journal, cloud, records, progress=progress)
+        except (UnknownCloud, WrongCloud, UnsuitableCloud, RecordError) as error:
+            raise CommandError(str(error)) from error
+        except ChoiceRefused as error:
+            raise CommandError(str(error), REFUSED) from error
+        except RollbackError as error:
+            raise CommandError(str(error), PROBLEM) from error
+
+
+class CompensatingCommand(NeedsCloud, ListCommand):
+    """A command that shows rows, and whose exit code says whether anything is left to do."""
+
+    code: int
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the conductor's records and the time to settle."""
+        parser = super().get_parser(prog_name)
         settle = Settings().settle_seconds
         parser.add_argument(
             "--settle-seconds",
@@ -58,29 +99,15 @@ class NeedsCloud(NeedsJournal):
         )
         return parser
 
-    @contextmanager
-    def handler(self, parsed_args: argparse.Namespace, cluster: str | None = None) -> Iterator[Handler]:
-        """Open journal and cloud for the length of a command; an unknown `cluster` is refused before the cloud is asked."""
-        from rollback.openstack import OpenStackCloud  # noqa: PLC0415 (only what acts on a cloud loads openstacksdk)
+    def settings(self, parsed_args: argparse.Namespace) -> Settings:
+        """Return how long things may take."""
+        return Settings(settle_seconds=parsed_args.settle_seconds)
 
-        try:
-            records = _records(parsed_args)
-            with self.opened(parsed_args) as journal:
-                journal.settings = attrs.evolve(journal.settings, settle_seconds=parsed_args.settle_seconds)
-                _refuse_unknown(journal, cluster)
-                cloud = OpenStackCloud.connect(parsed_args.cloud, journal.settings)
-                with shown() as progress:
-                    yield Handler(journal, cloud, records, progress=progress)
-        except (UnknownCloud, RecordError) as error:
-            raise CommandError(str(error)) from error
-        except RollbackError as error:
-            raise CommandError(str(error), PROBLEM) from error
-
-
-class CompensatingCommand(NeedsCloud, ListCommand):
-    """A command that shows rows, and whose exit code says whether anything is left to do."""
-
-    code: int
+    def records(self, parsed_args: argparse.Namespace) -> Records | None:
+        """Return the conductor's records, if they can be reached."""
+        if parsed_args.record_command:
+            return partial(CommandRecord, shlex.split(parsed_args.record_command))
+        return load_records(parsed_args.record) if parsed_args.record else None
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command."""
@@ -89,13 +116,13 @@ class CompensatingCommand(NeedsCloud, ListCommand):
 
 
 def add_most(parser: argparse.ArgumentParser) -> None:
-    """Add how many servers may be deleted."""
+    """Add how many servers and other resources may be deleted."""
     parser.add_argument(
         "--max-deletions",
         metavar="N|N%",
         type=_most,
-        help="delete nothing of a cluster if that were more servers than this, or than this share of those that it has (default: "
-        "as many as the operation created or declared, in a delete as many as the cluster has)",
+        help="delete nothing of a cluster if that were more servers and other resources than this, or than this share of those "
+        "that it has (default: as many as the operation created or declared, in a delete as many as the cluster has)",
     )
 
 
@@ -140,12 +167,6 @@ def seconds(text: str) -> float:
         msg = "expected 0 or more"
         raise argparse.ArgumentTypeError(msg)
     return found
-
-
-def _records(parsed_args: argparse.Namespace) -> Records | None:
-    if parsed_args.record_command:
-        return partial(CommandRecord, shlex.split(parsed_args.record_command))
-    return load_records(parsed_args.record) if parsed_args.record else None
 
 
 def _refuse_unknown(journal: Journal, cluster: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Commands that replay: what the journal says of each VM, and why. They look at no cloud."""
+"""Commands that replay: what the journal says of each resource, and why. They look at no cloud."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,16 +6,17 @@ from pathlib import Path
 
 import msgspec
 
-from journal.command_line import OK, FreeCommand, ListCommand, NeedsJournal, say, tracked
-from journal.errors import UnknownStream
+from journal.command_line import OK, FreeCommand, ListCommand, say, tracked
+from journal.commands.options import LookingCommand, add_at
 from journal.files import read_file
-from projections.fold import History, fold
-from rollback.commands.tables import COLUMNS, rows, summary
+from projections.commands.reading import one
+from projections.fold import History
+from rollback.commands.tables import COLUMNS, rows, summary, write_plan
 from rollback.plan import Plan, plan
 
 
 class Replay(ListCommand):
-    """Replay a file of events: what it says of each VM, and why. Needs neither a database nor a cloud."""
+    """Replay a file of events: what it says of each resource, and why. Needs neither a database nor a cloud."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the file, and what to show of it."""
@@ -47,28 +48,35 @@ class _PlanDocuments(FreeCommand):
         return OK
 
 
-class PlanShow(NeedsJournal, ListCommand):
-    """Show the plan of a cluster as its journal stands: what would be done, and why. Looks at no cloud."""
+class PlanShow(LookingCommand, ListCommand):
+    """Show the plan of a cluster as its journal stands: what would be done, and why. Looks at no cloud.
+
+    Of an operation that is running it says what would be done if its conductor died now.
+    """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the cluster."""
+        """Add the cluster, the moment, and where to write the plan."""
         parser = super().get_parser(prog_name)
         parser.add_argument("cluster", metavar="CLUSTER")
+        add_at(parser)
+        parser.add_argument(
+            "-o", "--output", metavar="FILE", type=Path, help="write the plan document into this file, too: for `rollback --plan`"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
         """Return the table of verdicts."""
         with self.opened(parsed_args) as journal:
-            head = journal.store.head(parsed_args.cluster)
-            if head is None:
-                raise UnknownStream(parsed_args.cluster)
-            history = fold(journal.stream(parsed_args.cluster).events)
-        if history.unfinished is not None and head.owner_alive:
+            read = one(journal, parsed_args)
+        if read.history.unfinished is not None and read.owner_alive:
             say(
-                f"operation {history.unfinished.kind} is running, owned by {head.owner}; this is what would happen if it died now"
+                f"operation {read.history.unfinished.kind} is running, owned by {read.head.owner}; "
+                "this is what would happen if it died now"
             )
-        made = plan(history)
-        say(summary(history, made))
+        made = plan(read.history)
+        if parsed_args.output is not None:
+            write_plan(parsed_args.output, made)
+        say(summary(read.history, made))
         return COLUMNS, rows(made)
 
 

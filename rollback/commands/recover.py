@@ -1,23 +1,26 @@
 """Bringing all clusters of dead conductors to a safe state."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from journal.command_line import OK, PROBLEM, CommandError, say
+from journal.command_line import PROBLEM, REFUSED, CommandError, counted, say
 from journal.commands.options import number
 from journal.errors import StoreError
+from journal.events import PlanAction
 from journal.metrics import JournalMetrics
-from journal.wording import counted
+from rollback.commands.confirming import add_yes, confirm, deletions, numbered
 from rollback.commands.options import CompensatingCommand, add_most, seconds
 from rollback.handler import Handler
+from rollback.plan import Plan
 from rollback.recovery import AT_ONCE, Recovery, foresee, recover
 
 COLUMNS = ("Cluster", "Status", "Deleted", "Kept", "Left to do")
 
 
 class Recover(CompensatingCommand):
-    """Bring all clusters to a safe state whose conductor died. Exit code 1 if something is left to do.
+    """Bring all clusters to a safe state whose conductor died: list the cloud, plan, ask, and carry it out.
 
+    Exit code 1 if something is left to do, 3 if only a hold or a limit stands against it.
     Clusters that a living conductor is at work on are left to it: run it wherever and as often as you like.
     """
 
@@ -29,6 +32,7 @@ class Recover(CompensatingCommand):
             "--metrics", metavar="HOST:PORT", type=_address, help="while watching, serve metrics for Prometheus there"
         )
         add_most(parser)
+        add_yes(parser)
         parser.add_argument("--dry-run", action="store_true", help="list the cloud and show the plans; change and append nothing")
         parser.add_argument(
             "--at-once",
@@ -41,24 +45,62 @@ class Recover(CompensatingCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
         """Recover once, again and again, or show what would be done."""
+        _refuse_idle_options(parsed_args)
         with self.handler(parsed_args) as handler:
-            if parsed_args.watch is not None and not parsed_args.dry_run:
+            if parsed_args.watch is not None:
                 if parsed_args.metrics is not None:
                     _serve_metrics(handler, *parsed_args.metrics)
                 _watch(handler, parsed_args)
-            found = sorted(_once(handler, parsed_args), key=lambda recovery: recovery.cluster)
+            found = sorted(self._once(handler, parsed_args), key=lambda recovery: recovery.cluster)
         if parsed_args.dry_run:
             say("this was a dry run: nothing was changed")
         elif not found:
             say("nothing to recover")
-        self.code = OK if all(recovery.complete for recovery in found) or parsed_args.dry_run else PROBLEM
         return COLUMNS, [_row(recovery) for recovery in found]
 
+    def _once(self, handler: Handler, parsed_args: argparse.Namespace) -> list[Recovery]:
+        if parsed_args.dry_run:
+            return list(_foreseen(handler, parsed_args))
+        plans = None if parsed_args.yes else _confirmed(handler, parsed_args)
+        found = list(_recovered(handler, parsed_args, plans))
+        left = [recovery for recovery in found if not recovery.complete]
+        if left:
+            self.code = REFUSED if all(recovery.is_refused for recovery in left) else PROBLEM
+        return found
 
-def _once(handler: Handler, parsed_args: argparse.Namespace) -> Iterator[Recovery]:
-    if parsed_args.dry_run:
-        return foresee(handler, at_once=parsed_args.at_once)
-    return recover(handler, at_once=parsed_args.at_once, most=parsed_args.max_deletions)
+
+def _refuse_idle_options(parsed_args: argparse.Namespace) -> None:
+    """Raise CommandError where options are given that would do nothing together."""
+    if parsed_args.watch is not None and (parsed_args.dry_run or not parsed_args.yes):
+        msg = "--watch goes on without anybody there to be asked: give --yes, and not --dry-run."
+        raise CommandError(msg)
+    if parsed_args.metrics is not None and parsed_args.watch is None:
+        msg = "--metrics serves while watching: give --watch SECONDS, too."
+        raise CommandError(msg)
+
+
+def _confirmed(handler: Handler, parsed_args: argparse.Namespace) -> dict[str, Plan]:
+    """Return the plans that a person has said yes to, by cluster; those that delete nothing need no yes."""
+    foreseen = [recovery for recovery in _foreseen(handler, parsed_args) if recovery.plan is not None]
+    due = [
+        (recovery.cluster, verdict)
+        for recovery in foreseen
+        if recovery.plan is not None and not recovery.is_refused
+        for verdict in recovery.plan.having(PlanAction.DELETE)
+    ]
+    if due:
+        clusters = counted(len({cluster for cluster, _ in due}), "cluster")
+        details = (f"{cluster}: {line}" for cluster, verdict in due for line in deletions([verdict]))
+        confirm(f"Delete {numbered(verdict for _, verdict in due)} of {clusters} in cloud {handler.cloud.name}?", details)
+    return {recovery.cluster: recovery.plan for recovery in foreseen if recovery.plan is not None}
+
+
+def _foreseen(handler: Handler, parsed_args: argparse.Namespace) -> Iterator[Recovery]:
+    return foresee(handler, at_once=parsed_args.at_once, most=parsed_args.max_deletions)
+
+
+def _recovered(handler: Handler, parsed_args: argparse.Namespace, plans: Mapping[str, Plan] | None = None) -> Iterator[Recovery]:
+    return recover(handler, at_once=parsed_args.at_once, most=parsed_args.max_deletions, plans=plans)
 
 
 def _watch(handler: Handler, parsed_args: argparse.Namespace) -> None:
@@ -66,7 +108,7 @@ def _watch(handler: Handler, parsed_args: argparse.Namespace) -> None:
     pause = parsed_args.watch
     while True:
         try:
-            for recovery in _once(handler, parsed_args):
+            for recovery in _recovered(handler, parsed_args):
                 say(_told(recovery))
         except StoreError as error:
             say(f"{error} Trying again in {pause:g} s.")
@@ -102,4 +144,4 @@ def _row(recovery: Recovery) -> tuple[object, ...]:
 
 def _told(recovery: Recovery) -> str:
     left = "".join(f"\n  left to do: {problem}" for problem in recovery.problems)
-    return f"cluster {recovery.cluster} is {recovery.status}; {counted(recovery.deleted, 'VM')} deleted{left}"
+    return f"cluster {recovery.cluster} is {recovery.status}; {counted(recovery.deleted, 'resource')} deleted{left}"

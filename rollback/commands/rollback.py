@@ -4,21 +4,24 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import msgspec
 
-from journal.command_line import OK, PROBLEM, CommandError, say
+from journal.command_line import OK, PROBLEM, REFUSED, CommandError, say
 from journal.commands.options import add_by
-from journal.events import PlanMade
+from journal.events import PlanAction, PlanMade
 from rollback.choice import Choice
+from rollback.commands.confirming import add_yes, confirm, deletions, numbered
 from rollback.commands.options import CompensatingCommand, add_most
-from rollback.commands.tables import COLUMNS, counts, result, rows, told
-from rollback.compensator import preview
+from rollback.commands.tables import COLUMNS, counts, result, rows, told, write_plan
+from rollback.compensator import Preview, preview
 from rollback.handler import Handler
 
 
 class Rollback(CompensatingCommand):
-    """Bring the cloud to a safe state for a cluster whose operation failed. Exit code 1 if something is left to do.
+    """Bring the cloud to a safe state for a cluster whose operation failed: list the cloud, plan, ask, and carry it out.
 
+    Exit code 1 if something is left to do, 3 if a hold, a living owner or a limit stands against it.
     To carry out exactly what you have looked at: `rollback CLUSTER --dry-run --out FILE`, then `rollback CLUSTER --plan FILE`,
     which changes nothing if the plan is another one by then.
     """
@@ -30,7 +33,9 @@ class Rollback(CompensatingCommand):
         parser.add_argument("--wait", action="store_true", help="wait until the lease of the cluster's owner has run out")
         parser.add_argument("--dry-run", action="store_true", help="list the cloud and show the plan; change and append nothing")
         parser.add_argument("--out", metavar="FILE", type=Path, help="of a dry run: write the plan into this file, too")
-        parser.add_argument("--plan", metavar="FILE", type=Path, help="carry out the plan of this file, and no other")
+        parser.add_argument(
+            "--plan", metavar="FILE", type=Path, help="carry out the plan of this file without asking, and no other"
+        )
         add_most(parser)
         parser.add_argument(
             "--only",
@@ -46,6 +51,7 @@ class Rollback(CompensatingCommand):
             default=[],
             help="keep this server or other resource as unsafe, on your word (can be repeated)",
         )
+        add_yes(parser)
         add_by(parser)
         parser.add_argument("--reason", metavar="TEXT", default="", help="why just these, for whoever reads it later")
         return parser
@@ -56,6 +62,8 @@ class Rollback(CompensatingCommand):
         with self.handler(parsed_args, parsed_args.cluster) as handler:
             if parsed_args.dry_run:
                 return _preview(handler, choice, parsed_args)
+            if not parsed_args.yes and choice.plan is None:
+                choice = _confirmed(handler, choice, parsed_args)
             return self._roll_back(handler, choice, parsed_args)
 
     def _roll_back(
@@ -63,19 +71,35 @@ class Rollback(CompensatingCommand):
     ) -> tuple[Sequence[str], list[tuple[object, ...]]]:
         report = handler.compensate(parsed_args.cluster, wait=parsed_args.wait, choice=choice)
         say(told(report))
-        self.code = OK if report.complete else PROBLEM
+        self.code = OK if report.complete else REFUSED if report.is_refused else PROBLEM
         results = [result(report, verdict) for verdict in report.planned.verdicts]
         return (*COLUMNS, "Result"), [(*row, said) for row, said in zip(rows(report.planned), results, strict=True)]
 
 
 def _preview(handler: Handler, choice: Choice, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
-    made = preview(
-        handler.journal, handler.cloud, parsed_args.cluster, choice=choice, wait=parsed_args.wait, progress=handler.progress
-    )
+    foreseen = _foreseen(handler, choice, parsed_args)
+    made = foreseen.plan
     if parsed_args.out is not None:
-        _write(parsed_args.out, msgspec.json.format(msgspec.json.encode(made.document())))
+        write_plan(parsed_args.out, made)
+    if foreseen.refusal is not None:
+        say(f"a rollback would delete nothing: {foreseen.refusal}")
     say(f"{counts(made)}; cluster {made.stream} would become {made.cluster_status}. This was a dry run: nothing was changed")
     return COLUMNS, rows(made)
+
+
+def _confirmed(handler: Handler, choice: Choice, parsed_args: argparse.Namespace) -> Choice:
+    """Return the choice with the plan that a person has said yes to; as it is, where nothing would be deleted."""
+    foreseen = _foreseen(handler, choice, parsed_args)
+    due = foreseen.plan.having(PlanAction.DELETE)
+    if not due or foreseen.refusal is not None:
+        return choice
+    confirm(f"Delete {numbered(due)} of cluster {parsed_args.cluster} in cloud {handler.cloud.name}?", deletions(due))
+    return attrs.evolve(choice, plan=foreseen.plan.as_event())
+
+
+def _foreseen(handler: Handler, choice: Choice, parsed_args: argparse.Namespace) -> Preview:
+    journal, cloud, cluster = handler.journal, handler.cloud, parsed_args.cluster
+    return preview(journal, cloud, cluster, choice=choice, wait=parsed_args.wait, progress=handler.progress)
 
 
 def _choice(parsed_args: argparse.Namespace) -> Choice:
@@ -90,14 +114,6 @@ def _choice(parsed_args: argparse.Namespace) -> Choice:
         reason=parsed_args.reason,
         plan=None if parsed_args.plan is None else _read(parsed_args.plan, parsed_args.cluster),
     )
-
-
-def _write(path: Path, text: bytes) -> None:
-    try:
-        path.write_bytes(text + b"\n")
-    except OSError as error:
-        msg = f"The plan cannot be written into {path}: {error.strerror}."
-        raise CommandError(msg) from error
 
 
 def _read(path: Path, cluster: str) -> PlanMade:

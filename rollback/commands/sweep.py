@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from journal.command_line import OK, PROBLEM, say
+from journal.command_line import OK, PROBLEM, counted, say
 from journal.commands.options import number
-from journal.wording import counted
+from rollback.commands.confirming import add_yes, confirm
 from rollback.commands.options import CompensatingCommand, add_most
 from rollback.handler import Handler
 from rollback.orphans import Orphan, Sweep, delete_orphans, sweep
@@ -24,8 +24,13 @@ class SweepCommand(CompensatingCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add how to go about it."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--delete", action="store_true", help="delete those whose verdict is new or unneeded")
+        parser.add_argument(
+            "--delete",
+            action="store_true",
+            help="carry out the plans of their clusters: delete those whose verdict is new or unneeded",
+        )
         add_most(parser)
+        add_yes(parser)
         parser.add_argument(
             "--at-once",
             metavar="N",
@@ -39,11 +44,21 @@ class SweepCommand(CompensatingCommand):
         """Find the orphans, and delete what may be deleted if that was asked for."""
         with self.handler(parsed_args) as handler:
             found = sweep(handler, at_once=parsed_args.at_once)
+            if parsed_args.delete and not parsed_args.yes:
+                _confirm(handler, found)
             deleted = _delete(handler, found, parsed_args) if parsed_args.delete else set()
         say(_summary(found, deleted))
         left = [orphan for orphan in found.orphans if orphan.id not in deleted]
         self.code = PROBLEM if left or found.unreadable or found.unlisted else OK
         return COLUMNS, [_row(orphan, deleted) for orphan in found.orphans]
+
+
+def _confirm(handler: Handler, found: Sweep) -> None:
+    due = [orphan for orphan in found.orphans if orphan.is_deletable]
+    if due:
+        details = (f"{orphan.kind} {orphan.id} ({orphan.name}) of cluster {orphan.cluster}: {orphan.because}" for orphan in due)
+        what = counted(len(due), "orphan")
+        confirm(f"Delete {what} of {counted(len(found.deletable), 'cluster')} in cloud {handler.cloud.name}?", details)
 
 
 def _delete(handler: Handler, found: Sweep, parsed_args: argparse.Namespace) -> set[str]:

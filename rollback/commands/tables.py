@@ -1,5 +1,10 @@
-"""How plans and reports are shown."""
+"""How plans and reports are shown and written."""
 
+from pathlib import Path
+
+import msgspec
+
+from journal.command_line import CommandError
 from journal.events import PlanAction
 from projections.fold import History
 from projections.verdicts import Verdict
@@ -47,6 +52,15 @@ def told(report: Report) -> str:
     return "\n".join(
         (f"cluster {report.cluster} is {report.cluster_status}; {deleted}, {len(report.kept)} kept as unsafe", *lines)
     )
+
+
+def write_plan(path: Path, made: Plan) -> None:
+    """Write a plan document into a file. Raises CommandError if that cannot be done."""
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(made.document())) + b"\n")
+    except OSError as error:
+        msg = f"The plan cannot be written into {path}: {error.strerror}."
+        raise CommandError(msg) from error
 
 
 def result(report: Report, verdict: Verdict) -> str:

@@ -6,13 +6,17 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import attrs
 import openstack
 import pytest
 from bench import Bench
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from faults_settings import SETTINGS
 from hostile.proxy import HostileProxy
 
-from rollback import preview, rollback_cluster
+from journal.events import OperationKind, ResourceKind
+from rollback import OpenStackCloud, preview, rollback_cluster
 from rollback.errors import UnsuitableCloud, WrongCloud
 
 CLOUDS = ("demo", "demo2", "demo-two")
@@ -131,3 +135,44 @@ def test_nothing_is_listed_where_the_clouds_clock_is_more_than_half_a_minute_off
     assert bench.cloud.is_active(server)
     proxy.skew_seconds = 25
     assert rollback_cluster(bench.journal, bench.cloud, "clock-1").deleted == (server,)
+
+
+@pytest.fixture
+def colleague(nova: dict[str, Any], admin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackCloud]:
+    """The project of `demo`, as another of its members sees it."""
+    identity = admin.identity
+    who, where = identity.find_user("demo2"), identity.find_project("demo")
+    member = next(role for role in identity.roles() if role.name == "member")
+    identity.assign_project_role_to_user(where, who, member)
+    known = json.loads(Path(nova["clouds_yaml"]).read_text())
+    auth = {**known["clouds"]["demo2"]["auth"], "project_name": "demo"}
+    known["clouds"]["colleague"] = {**known["clouds"]["demo2"], "auth": auth}
+    (tmp_path / "clouds.yaml").write_text(json.dumps(known))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    cloud = OpenStackCloud.connect("colleague", SETTINGS)
+    with closing(cloud.connection):
+        yield cloud
+    identity.unassign_project_role_from_user(where, who, member)
+
+
+def test_a_keypair_of_another_member_of_the_project_is_neither_called_gone_nor_absent(
+    nova: dict[str, Any], colleague: OpenStackCloud, tmp_path: Path
+) -> None:
+    bench = Bench(nova, tmp_path)
+    with closing(bench.cloud.connection):
+        assert (colleague.name, colleague.user_id != bench.cloud.user_id) == (bench.cloud.name, True)
+        bench.journal.settings = attrs.evolve(SETTINGS, api_timeout_seconds=2)
+        op = bench.journal.begin("keys-1", OperationKind.CREATE, bench.cloud.name)
+        steps = [op.create_resource(ResourceKind.KEYPAIR, name, user=bench.cloud.user_id) for name in ("known", "lost")]
+        key = Ed25519PrivateKey.generate().public_key()
+        public = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+        known = steps[0].run(lambda step: step.created(bench.cloud.create_resource(step, public_key=public))).resource_id
+        lost = bench.cloud.create_resource(steps[1].__enter__(), public_key=public)
+        op.release()
+        report = rollback_cluster(bench.journal, colleague, "keys-1")
+        assert len(report.problems) == 2
+        assert all(f"user {bench.cloud.user_id}" in problem for problem in report.problems)
+        assert not rollback_cluster(bench.journal, colleague, "keys-1").changed
+        report = rollback_cluster(bench.journal, bench.cloud, "keys-1")
+        assert (report.complete, set(report.deleted)) == (True, {known, lost})
+        assert not list(bench.cloud.list_kind(ResourceKind.KEYPAIR))

@@ -43,7 +43,17 @@ def journal(nova: dict[str, Any], tmp_path: Path) -> Journal:
 def recover(tmp_path: Path, *more: str) -> "subprocess.CompletedProcess[str]":
     program = Path(sys.executable).with_name("provjournal")
     records = f"{sys.executable} -m examples.records {tmp_path}"
-    command = [program, "--journal", f"sqlite:///{tmp_path}/journal.db", "recover", "--cloud", "demo", "--settle-seconds", "1"]
+    command = [
+        program,
+        "--journal",
+        f"sqlite:///{tmp_path}/journal.db",
+        "recover",
+        "--yes",
+        "--cloud",
+        "demo",
+        "--settle-seconds",
+        "1",
+    ]
     return subprocess.run(
         [*command, "--record-command", records, *more], capture_output=True, text=True, cwd=ROOT, check=False, env=os.environ
     )
@@ -90,7 +100,17 @@ def test_watching_recovers_until_it_is_interrupted_and_serves_metrics(journal: J
     journal.request_deletion("recover-3", by="user")
     (port,) = free_ports(1)
     program = Path(sys.executable).with_name("provjournal")
-    command = [program, "--journal", f"sqlite:///{tmp_path}/journal.db", "recover", "--cloud", "demo", "--settle-seconds", "1"]
+    command = [
+        program,
+        "--journal",
+        f"sqlite:///{tmp_path}/journal.db",
+        "recover",
+        "--yes",
+        "--cloud",
+        "demo",
+        "--settle-seconds",
+        "1",
+    ]
     with subprocess.Popen(
         [*command, "--watch", "0.2", "--metrics", f"127.0.0.1:{port}"], stderr=subprocess.PIPE, text=True
     ) as watching:

@@ -223,7 +223,8 @@ def test_all_that_a_dead_conductor_made_is_rolled_back(
     op = journal.begin("c-1", OperationKind.CREATE, cloud.name)
     used: dict[ResourceKind, str] = {}
     for kind in OTHERS:
-        done = op.create_resource(kind, f"c-1-{kind}").run(lambda step: step.created(make(step)))
+        user = cloud.user_id if kind is ResourceKind.KEYPAIR else None
+        done = op.create_resource(kind, f"c-1-{kind}", user=user).run(lambda step: step.created(make(step)))
         used[kind] = str(done.resource_id)
     with op.create_server("worker", "c-1-w0", list(used.values())) as step:
         step.created(serve(step, used, key_name=used[ResourceKind.KEYPAIR]))

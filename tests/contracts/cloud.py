@@ -163,6 +163,15 @@ class ResourceContract:
         assert cloud.get(str(uuid4()), kind) is None
         assert cloud.delete(str(uuid4()), kind) is DeleteAnswer.ABSENT
 
+    def test_nothing_is_made_for_another_user_than_the_step_says(
+        self, cloud: Any, step: Any, make: Callable[[Step], str], kind: ResourceKind
+    ) -> None:
+        anothers = step(kind)
+        anothers.user = uuid4().hex
+        with pytest.raises(Refused, match=f"is to belong to user {anothers.user}, but this is {cloud.user_id}"):
+            make(anothers)
+        assert not [each for each in cloud.list_kind(kind) if each.marks.says_journal(anothers.journal)]
+
     def test_two_requests_of_one_step_are_two_but_of_keypairs_one(
         self, cloud: Any, step: Any, make: Callable[[Step], str], kind: ResourceKind
     ) -> None:

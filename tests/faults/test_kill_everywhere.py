@@ -49,7 +49,19 @@ class Scene:
     def roll_back(self) -> "subprocess.CompletedProcess[str]":
         """Run the rollback as a process of its own."""
         program = str(Path(sys.executable).parent / "provjournal")
-        command = [program, "--journal", self.url, "rollback", self.cluster, "--cloud", "demo", "--wait", "--settle-seconds", "1"]
+        command = [
+            program,
+            "--journal",
+            self.url,
+            "rollback",
+            self.cluster,
+            "--yes",
+            "--cloud",
+            "demo",
+            "--wait",
+            "--settle-seconds",
+            "1",
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def states(self) -> dict[str, str]:

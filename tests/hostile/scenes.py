@@ -10,9 +10,9 @@ import openstack
 
 from hostile.oracle import Oracle
 from hostile.proxy import Fault, HostileProxy
-from journal import Journal, Settings, Step
+from journal import Journal, PlannedStep, Settings, Step
 from journal.errors import JournalError
-from journal.events import OperationKind, ResourceKind, VerdictName
+from journal.events import OF_A_USER, OperationKind, ResourceKind, VerdictName
 from journal.recorder import Operation
 from journal.verify import verify_stream
 from projections.fold import fold
@@ -95,6 +95,10 @@ class Scene:
     def create_resource(self, step: Step) -> None:
         step.created(self.cloud.create_resource(step, **self.attributes[step.kind]))
 
+    def planned(self, op: Operation, kind: ResourceKind) -> PlannedStep:
+        user = self.cloud.user_id if kind in OF_A_USER else None
+        return op.create_resource(kind, f"{self.cluster}-{kind}", user=user)
+
     @property
     def attributes(self) -> dict[ResourceKind, dict[str, Any]]:
         """What each kind is made with, in the order in which they are made."""
@@ -111,10 +115,7 @@ class Scene:
         """Create one of each kind, and put them to use."""
         self.may_be_lost = True
         with self.handler("conductor").operation(self.cluster, OperationKind.CREATE) as op:
-            made = [
-                str(op.create_resource(kind, f"{self.cluster}-{kind}").run(self.create_resource).resource_id)
-                for kind in self.attributes
-            ]
+            made = [str(self.planned(op, kind).run(self.create_resource).resource_id) for kind in self.attributes]
             with op.start():
                 self.holds_data.update(made)
         created = next(iter(fold(op.stream.events).operations.values()))
@@ -126,7 +127,7 @@ class Scene:
         handler = self.handler("dead")
         op = handler.journal.begin(self.cluster, OperationKind.CREATE, self.cloud.name)
         for kind in self.attributes:
-            op.create_resource(kind, f"{self.cluster}-{kind}").run(self.create_resource)
+            self.planned(op, kind).run(self.create_resource)
         self.create_resource(op.create_resource(ResourceKind.PORT, f"{self.cluster}-lost").__enter__())
         op.release()
 

@@ -23,15 +23,18 @@ from journal.events import (
     ClusterStatus,
     Completion,
     Data,
+    DeleteResource,
     DeleteServer,
     Event,
     HoldPlaced,
     HoldReleased,
     InventoryObserved,
+    ObservedResource,
     ObservedServer,
     OperationFinished,
     OperationKind,
     OperationOutcome,
+    ResourceKind,
     Stage,
     StepOutcome,
 )
@@ -355,6 +358,27 @@ def test_a_late_server_that_was_deleted_since_keeps_nothing() -> None:
     for each in events(Completion(delete.step, StepOutcome.SUCCEEDED)):
         late.apply(each)
     assert late.there == {}
+
+
+def test_a_keypair_keeps_its_cluster_until_its_own_user_does_not_see_it() -> None:
+    keypair = ObservedResource(ResourceKind.KEYPAIR, "k", "k", "AVAILABLE", None, None, ())
+    late = SeenResources()
+
+    def look(user: str, *shown: ObservedResource) -> set[str]:
+        kinds = (ResourceKind.KEYPAIR,)
+        for each in events(attrs.evolve(seen(), resources=shown, kinds=kinds, user=user)):
+            late.apply(each)
+        return set(late.there)
+
+    assert look("user-a", keypair) == {"k"}
+    assert look("user-b") == {"k"}
+    for stage, left in ((Stage.INFRASTRUCTURE, {"k"}), (Stage.ROLLBACK, set())):
+        delete = DeleteResource(uuid4(), stage, T0, ResourceKind.KEYPAIR, "k")
+        for each in events(delete, Completion(delete.step, StepOutcome.ABSENT, reason="it was not there")):
+            late.apply(each)
+        assert set(late.there) == left
+    assert look("user-a", keypair) == {"k"}
+    assert look("user-a") == set()
 
 
 def test_a_stream_whose_unfinished_operation_was_hidden_is_damaged_and_kept(

@@ -27,9 +27,15 @@ MORE, FEWER = settings(FIXED, max_examples=300), settings(FIXED, max_examples=15
 
 PLANS = dict(documents("plans"))
 SPOKEN = "every-event-type"
-ALL_SPOKEN = [(name, number) for name in (SPOKEN, "every-event-of-schema-2") for number in range(len(PLANS[name]))]
+SPOKEN_OF_RESOURCES = ("every-event-of-schema-2", "resources-keypairs-of-users")
+ALL_SPOKEN = [(name, number) for name in (SPOKEN, *SPOKEN_OF_RESOURCES) for number in range(len(PLANS[name]))]
 """Each type of event, and each field, in each schema."""
-OPTIONAL = {"completion": {"server_id", "reason"}, "inventory_observed": {"resources", "kinds"}, "plan_made": {"resource_id"}}
+OPTIONAL = {
+    "completion": {"server_id", "reason"},
+    "intent": {"user"},
+    "inventory_observed": {"resources", "kinds", "user"},
+    "plan_made": {"resource_id"},
+}
 """Fields that can be left out, by type of event."""
 
 

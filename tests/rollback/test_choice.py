@@ -43,7 +43,7 @@ class World:
         return rollback_cluster(self.journal, self.cloud, "c-1", choice=Choice(**choice, by="ops", reason="let me look"))
 
     def preview(self, **choice: Any) -> Plan:
-        return preview(self.journal, self.cloud, "c-1", choice=Choice(**choice, by="ops"))
+        return preview(self.journal, self.cloud, "c-1", choice=Choice(**choice, by="ops")).plan
 
     @property
     def version(self) -> int:

@@ -184,7 +184,7 @@ def test_a_second_rollback_appends_nothing_and_writes_nothing(world: World) -> N
 def test_a_dry_run_shows_the_plan_and_appends_nothing(world: World) -> None:
     world.crashed_create(lost=True)
     version = world.history.version
-    planned = preview(world.other, world.cloud, CLUSTER)
+    planned = preview(world.other, world.cloud, CLUSTER).plan
     assert {v.id: v.verdict for v in planned.verdicts} == {"vm-1": VerdictName.NEW, "vm-2": VerdictName.NEW}
     assert world.history.version == version
     assert set(world.cloud.servers) == {"vm-1", "vm-2"}
@@ -751,6 +751,16 @@ def test_a_server_with_half_of_its_marks_is_told_and_not_called_absent(world: Wo
     report = world.rollback()
     assert (report.complete, list(world.cloud.servers)) == (False, ["vm-1"])
     assert report.problems[0].startswith("server vm-1: its marks are gone, or some of them")
+    assert report.problems[0].endswith("; mark it again: `provjournal adopt c-1 --server vm-1`")
+
+
+def test_of_a_server_with_anothers_marks_it_is_told_how_to_replace_them(world: World) -> None:
+    world.crashed_create(1)
+    world.cloud.servers["vm-1"].metadata[JOURNAL_KEY] = str(uuid4())
+    report = world.rollback()
+    assert (report.complete, list(world.cloud.servers)) == (False, ["vm-1"])
+    assert report.problems[0].startswith("server vm-1: its marks contradict the journal")
+    assert report.problems[0].endswith("; mark it again: `provjournal adopt c-1 --server vm-1 --replace-marks`")
 
 
 def test_a_deletion_with_nothing_left_to_delete_ends_too(world: World) -> None:

@@ -9,6 +9,7 @@ import attrs
 import pytest
 from simulated import SOMEBODY_ELSES, SimulatedClock, SimulatedCloud, SimulatedOther, SimulatedThreads
 
+from journal.errors import OutOfOrder
 from journal.events import DeleteResource, OperationKind, OperatorResolved, ResourceKind, StepOutcome, VerdictName, Word
 from journal.journal import Journal
 from journal.memory import MemoryStore
@@ -18,13 +19,15 @@ from projections.fold import History, fold
 from rollback.choice import Choice, Most
 from rollback.cloud import DeleteAnswer
 from rollback.compensator import Report, preview, rollback_cluster
-from rollback.errors import CloudError, CloudRefused
+from rollback.errors import CloudError, CloudRefused, NotResumable
 from rollback.handler import Handler
 from rollback.marks import LONGEST_TEXT, Agreement, FoundMarks, Marks, agreement_of_other
 from rollback.orphans import delete_orphans, sweep
 from rollback.records import NoRecord
+from rollback.resume import resume
 
 PORT, VOLUME, GROUP = ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP
+KEYPAIR = ResourceKind.KEYPAIR
 OTHERS = [kind for kind in ResourceKind if kind is not ResourceKind.SERVER]
 
 
@@ -50,8 +53,12 @@ class World:
         return self.journal.begin("c-1", kind, self.cloud.name, **more)
 
     def make(self, op: Operation, kind: ResourceKind, name: str = "") -> str:
-        step = op.create_resource(kind, name or str(kind)).run(lambda step: step.created(self.cloud.create_resource(step)))
-        return str(step.resource_id)
+        planned = op.create_resource(kind, name or str(kind), user=self.owner(kind))
+        return str(planned.run(lambda step: step.created(self.cloud.create_resource(step))).resource_id)
+
+    def owner(self, kind: ResourceKind) -> str | None:
+        """To whom what this user makes belongs, where it is no project's."""
+        return self.cloud.user_id if kind is KEYPAIR else None
 
     def server(self, op: Operation, *uses: str) -> str:
         planned = op.create_server("worker", "w", uses)
@@ -86,7 +93,7 @@ class World:
 
     @property
     def verdicts(self) -> dict[str | None, VerdictName]:
-        planned = preview(self.journal, self.cloud, "c-1", wait=True).verdicts
+        planned = preview(self.journal, self.cloud, "c-1", wait=True).plan.verdicts
         return {verdict.id: verdict.verdict for verdict in planned}
 
     def marks_of(self, step: Step) -> Marks:
@@ -284,12 +291,34 @@ def test_somebody_elses_server_keeps_what_it_uses(world: World) -> None:
     assert (report.cluster_status, [verdict.id for verdict in report.kept]) == ("Error", [volume])
 
 
+def test_a_word_of_what_is_not_known_says_so_whatever_it_may_be(world: World) -> None:
+    world.dead_create(PORT)
+    version = world.history.version
+    with pytest.raises(OutOfOrder, match=r"^Cluster 'c-1': nope is not known to this stream$"):
+        world.journal.resolve("c-1", "nope", Word.UNNEEDED, by="ops", reason="mistyped")
+    assert world.history.version == version
+
+
+def test_what_has_anothers_mark_is_left_alone(world: World) -> None:
+    (port, server) = world.dead_create(PORT)
+    world.cloud.others[port].text = Marks(uuid4(), "c-1", uuid4()).text
+    report = world.rollback()
+    (problem,) = report.problems
+    assert problem.startswith(
+        f"port {port}: its marks contradict the journal, so it is not certain that it belongs to this cluster"
+    )
+    assert problem.endswith("; it is left alone: delete it by hand if it is yours")
+    assert world.deleted == [server]
+
+
 def test_what_has_lost_its_mark_is_kept_and_reported_until_somebody_says_what_it_is(world: World) -> None:
     (port, server) = world.dead_create(PORT)
     world.cloud.others[port].text = "my port"
     report = world.rollback()
     assert [problem.partition(",")[0] for problem in report.problems] == [f"port {port}: its marks are gone"]
-    assert report.problems[0].endswith("say of this port what it is, or mark it again")
+    assert report.problems[0].endswith(
+        f"; say what it is: `provjournal resolve c-1 {port} new|unneeded|unsafe|in_service --reason …`, or delete it by hand"
+    )
     event = world.journal.resolve("c-1", port, Word.NEW, by="ops", reason="it is ours")
     assert event.data == OperatorResolved(Word.NEW, "ops", "it is ours", resource_id=port)
     assert world.rollback().complete
@@ -322,7 +351,7 @@ def test_a_word_cannot_tear_a_port_from_a_server_that_stays(world: World) -> Non
 @pytest.mark.parametrize("kind", OTHERS)
 def test_one_whose_answer_was_lost_is_found_by_its_mark(world: World, kind: ResourceKind) -> None:
     op = world.begin()
-    with pytest.raises(CloudError), op.create_resource(kind, "lost") as step:
+    with pytest.raises(CloudError), op.create_resource(kind, "lost", user=world.owner(kind)) as step:
         world.cloud.create_resource(step)
         raise CloudError("the answer was lost")
     world.clock.sleep(300)
@@ -336,7 +365,7 @@ def test_one_whose_answer_was_lost_is_found_by_its_mark(world: World, kind: Reso
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_one_that_was_never_made_is_proved_absent(world: World, kind: ResourceKind) -> None:
-    world.begin().create_resource(kind, "lost").__enter__()
+    world.begin().create_resource(kind, "lost", user=world.owner(kind)).__enter__()
     world.clock.sleep(300)
     assert world.rollback().complete
     (create,) = world.history.creates.values()
@@ -551,3 +580,138 @@ def test_a_description_without_room_for_the_mark_is_refused() -> None:
     assert len(MARKS.description("x" * room)) == LONGEST_TEXT
     with pytest.raises(ValueError, match=f"it can have {room} characters, not {room + 1}"):
         MARKS.description("x" * (room + 1))
+
+
+# Of a user
+
+
+def of_another(world: World) -> None:
+    """From here on somebody else acts, in the same project."""
+    world.cloud.user_id = "user-b"
+    world.clock.sleep(300)
+
+
+def unchanged(world: World) -> bool:
+    version = world.history.version
+    return not world.rollback().changed and world.history.version == version
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_lost_keypair_of_another_user_stays_in_doubt(world: World, *, arrives: bool) -> None:
+    lost = world.begin().create_resource(KEYPAIR, "lost", user="user-a").__enter__()
+    if arrives:
+        world.cloud.land_other(lost)
+    of_another(world)
+    report = world.rollback()
+    (problem,) = report.problems
+    assert problem == (
+        f"create {lost.id} of 'lost' is still in doubt: a keypair of user user-a, which no other user sees: run this as that user"
+    )
+    assert report.is_open
+    assert unchanged(world)
+    world.cloud.user_id = "user-a"
+    assert world.rollback().complete
+    assert world.cloud.others == {}
+    assert len(world.deleted) == arrives
+    assert unchanged(world)
+
+
+def test_a_known_keypair_of_another_user_is_not_asked_for_and_not_called_gone(world: World) -> None:
+    port, keypair, server = world.dead_create(PORT, KEYPAIR)
+    of_another(world)
+    report = world.rollback()
+    assert report.problems == (f"keypair {keypair}: it belongs to user user-a, and no other user sees it: run this as that user",)
+    assert report.deleted == (server, port)
+    assert world.deleted == [server, port]
+    assert unchanged(world)
+    world.cloud.user_id = "user-c"
+    assert unchanged(world)
+    world.cloud.user_id = "user-a"
+    assert world.rollback().deleted == (keypair,)
+    assert world.cloud.others == {}
+    assert unchanged(world)
+
+
+def test_a_deletion_by_another_user_ends_once_the_keypairs_user_ran_it(world: World) -> None:
+    keypair, _ = world.active(KEYPAIR)
+    of_another(world)
+    world.handler.delete("c-1", by="user")
+    assert keypair in world.cloud.others
+    assert world.history.deletion_asked is not None
+    assert unchanged(world)
+    world.cloud.user_id = "user-a"
+    assert world.rollback().cluster_status == "Deleted"
+    assert world.cloud.others == {}
+
+
+def test_each_user_proves_what_is_his(world: World) -> None:
+    op = world.begin()
+    first = op.create_resource(KEYPAIR, "first", user="user-a").__enter__()
+    second = op.create_resource(KEYPAIR, "second", user="user-b").__enter__()
+    world.clock.sleep(300)
+    world.rollback()
+    assert [first.id] == [step.id for step in world.history.creates.values() if step.ended_as(StepOutcome.ABSENT)]
+    of_another(world)
+    assert world.rollback().complete
+    assert world.history.creates[second.id].ended_as(StepOutcome.ABSENT)
+
+
+def test_a_keypair_whose_user_nobody_said_is_deleted_by_who_sees_it_only(world: World) -> None:
+    op = world.begin()
+    step = op.create_resource(KEYPAIR, "k").run(lambda step: step.created(world.cloud.create_resource(step)))
+    of_another(world)
+    (problem,) = world.rollback().problems
+    assert problem == (
+        f"keypair {step.resource_id}: nobody said to which user it belongs, and this one does not see it: "
+        "run this as the user who made it. Once it is certain that there is none: "
+        f"`provjournal resolve c-1 {step.id} gone --reason …`"
+    )
+    assert unchanged(world)
+    world.cloud.user_id = "user-a"
+    assert world.rollback().complete
+    assert world.cloud.others == {}
+
+
+def test_a_lost_keypair_whose_user_nobody_said_stays_in_doubt_until_somebody_says_that_it_is_gone(world: World) -> None:
+    lost = world.begin().create_resource(KEYPAIR, "lost").__enter__()
+    world.clock.sleep(300)
+    (problem,) = world.rollback().problems
+    assert problem == (
+        f"create {lost.id} of 'lost' is still in doubt: it does not say to which user its keypair belongs, so no listing proves "
+        f"that there is none. Once it is certain that there is none: `provjournal resolve c-1 {lost.id} gone --reason …`"
+    )
+    assert unchanged(world)
+    world.journal.resolve_gone("c-1", lost.id, by="ops", reason="looked")
+    assert world.rollback().complete
+
+
+def test_what_a_conductor_did_not_find_to_delete_is_not_gone_if_it_is_a_keypair(world: World) -> None:
+    keypair, _ = world.active(KEYPAIR)
+    of_another(world)
+    with world.handler.operation("c-1", OperationKind.SCALE) as op, op.delete_resource(KEYPAIR, keypair):
+        world.cloud.delete_resource(KEYPAIR, keypair)
+    assert world.verdicts[keypair] is VerdictName.IN_SERVICE
+    world.cloud.user_id = "user-a"
+    world.cloud.delete_resource(KEYPAIR, keypair)
+    assert world.verdicts[keypair] is VerdictName.GONE
+
+
+def test_a_step_makes_nothing_as_another_user_than_it_says(world: World) -> None:
+    with pytest.raises(CloudRefused, match="is to belong to user user-b, but this is user-a"):
+        world.cloud.create_resource(world.begin().create_resource(KEYPAIR, "k", user="user-b").__enter__())
+    assert world.cloud.others == {}
+
+
+def test_only_what_belongs_to_a_user_has_one(world: World) -> None:
+    with pytest.raises(ValueError, match="a port belongs to its project"):
+        world.begin().create_resource(PORT, "p", user="user-a")
+
+
+def test_a_resumed_operation_does_not_make_a_keypair_of_another_user_again(world: World) -> None:
+    op = world.begin()
+    lost = op.create_resource(KEYPAIR, "k", user="user-a", key="k").__enter__()
+    world.cloud.land_other(lost)
+    op.release()
+    of_another(world)
+    with pytest.raises(NotResumable, match="a keypair of user user-a, which no other user sees"):
+        resume(world.journal, world.cloud, "c-1")

@@ -8,7 +8,7 @@ import pytest
 from crashing import CLOUD_CALLS, POLLS, STORE_CALLS, Crashing, CrashPoints, Killed
 from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
-from journal.events import ClusterStatus, OperationKind, PlanAction, ResourceKind, VerdictName
+from journal.events import OF_A_USER, ClusterStatus, OperationKind, PlanAction, ResourceKind, VerdictName
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.recorder import Operation
@@ -112,7 +112,8 @@ OWN = (ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.FLOATING_IP)
 def bring(world: World, op: Operation, cloud: Any, kinds: tuple[ResourceKind, ...], name: str) -> list[str]:
     """Create one of each kind."""
     names = {kind: f"{name}-{kind}" for kind in kinds}
-    steps = [op.create_resource(kind, names[kind], key=names[kind]) for kind in kinds]
+    users = dict.fromkeys(OF_A_USER, cloud.user_id)
+    steps = [op.create_resource(kind, names[kind], user=users.get(kind), key=names[kind]) for kind in kinds]
     made = op.run_all(steps, lambda step: step.created(cloud.create_resource(step)), at_once=2)
     world.ids |= {step.name: str(step.resource_id) for step in made}
     return [str(step.resource_id) for step in made]

@@ -170,7 +170,20 @@ class Size:
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background, and what is started here ignored it, too
             signal.signal(signal.SIGINT, signal.default_int_handler)
         program = Path(sys.executable).with_name("provjournal")
-        command = [program, "--journal", self.url, "rollback", CLUSTER, "--cloud", "demo", "--settle-seconds", "1", "-f", "json"]
+        command = [
+            program,
+            "--journal",
+            self.url,
+            "rollback",
+            CLUSTER,
+            "--yes",
+            "--cloud",
+            "demo",
+            "--settle-seconds",
+            "1",
+            "-f",
+            "json",
+        ]
         environment = {**os.environ, "http_proxy": self.proxy.url, "no_proxy": ""}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 

@@ -1,0 +1,78 @@
+"""What somebody should look at: pure, from one cluster's events and guard row."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import attrs
+
+from journal.events import ErrorDuring, ErrorRecorded, Event, PlanAction
+from journal.moments import lasting
+from journal.store import Head
+from projections.fold import fold
+from projections.verdicts import verdicts
+
+UNFINISHED_FOR: Final = timedelta(hours=1)
+"""How long an operation may be unfinished, unless somebody says otherwise."""
+FAILURES: Final = 3
+"""How often the compensation of an operation may fail, unless somebody says otherwise."""
+
+
+class Ailment(StrEnum):
+    """What can be wrong."""
+
+    UNFINISHED = "unfinished_for_long"
+    OWNER_GONE = "owner_gone"
+    COMPENSATION_FAILED = "compensation_failed"
+    ORPHAN = "orphan"
+    DAMAGED = "damaged"
+    WEAK_DURABILITY = "weak_durability"
+
+
+@attrs.frozen
+class Symptom:
+    """One thing that somebody should look at. `cluster` is empty where it is the journal's own; `since`: None if not known."""
+
+    ailment: Ailment
+    cluster: str
+    since: datetime | None
+    told: str
+    next: str
+
+
+@attrs.frozen
+class Limits:
+    """From when on something is an ailment."""
+
+    unfinished_for: timedelta = UNFINISHED_FOR
+    failures: int = FAILURES
+
+
+def symptoms(head: Head, events: Sequence[Event], limits: Limits) -> Iterator[Symptom]:
+    """Yield what somebody should look at in one cluster."""
+    history = fold(events)
+    operation = history.unfinished
+    look = f"`provjournal rollback {head.stream} --dry-run`"
+    if operation is None:
+        due = [verdict for verdict in verdicts(history) if verdict.action in (PlanAction.DELETE, PlanAction.FIND)]
+        if due and not head.owner_alive:
+            told = f"{len(due)} resources that nobody accounts for, {due[0].id or due[0].name} among them: {due[0].because}"
+            yield Symptom(Ailment.ORPHAN, head.stream, events[-1].recorded_at, told, look)
+        return
+    age = head.read_at - operation.started_at
+    if age > limits.unfinished_for:
+        told = f"the {operation.kind} has been unfinished for {lasting(age)}"
+        yield Symptom(Ailment.UNFINISHED, head.stream, operation.started_at, told, f"`provjournal cluster show {head.stream}`")
+    if not head.owner_alive:
+        told = f"nobody is at work on the unfinished {operation.kind}"
+        yield Symptom(Ailment.OWNER_GONE, head.stream, head.lease_expires_at or head.changed_at, told, "`provjournal recover`")
+    failures = [event for event in events if event.version > operation.started and _is_failure(event)]
+    if len(failures) >= limits.failures:
+        assert isinstance(failures[-1].data, ErrorRecorded), "it is a failure"
+        told = f"its compensation has failed {len(failures)} times, lastly: {failures[-1].data.reason}"
+        yield Symptom(Ailment.COMPENSATION_FAILED, head.stream, failures[0].recorded_at, told, look)
+
+
+def _is_failure(event: Event) -> bool:
+    return isinstance(event.data, ErrorRecorded) and event.data.during is ErrorDuring.COMPENSATION
