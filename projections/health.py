@@ -7,11 +7,11 @@ from typing import Final
 
 import attrs
 
-from journal.events import ErrorDuring, ErrorRecorded, Event, PlanAction
+from journal.events import ErrorDuring, ErrorRecorded, Event, PlanAction, VerdictName
 from journal.moments import lasting
 from journal.store import Head
-from projections.fold import fold
-from projections.verdicts import verdicts
+from projections.fold import History, fold
+from projections.verdicts import Verdict, verdicts
 
 UNFINISHED_FOR: Final = timedelta(hours=1)
 """How long an operation may be unfinished, unless somebody says otherwise."""
@@ -26,6 +26,7 @@ class Ailment(StrEnum):
     OWNER_GONE = "owner_gone"
     COMPENSATION_FAILED = "compensation_failed"
     ORPHAN = "orphan"
+    UNDECIDED = "undecided"
     DAMAGED = "damaged"
     WEAK_DURABILITY = "weak_durability"
 
@@ -55,10 +56,7 @@ def symptoms(head: Head, events: Sequence[Event], limits: Limits) -> Iterator[Sy
     operation = history.unfinished
     look = f"`provjournal rollback {head.stream} --dry-run`"
     if operation is None:
-        due = [verdict for verdict in verdicts(history) if verdict.action in (PlanAction.DELETE, PlanAction.FIND)]
-        if due and not head.owner_alive:
-            told = f"{len(due)} resources that nobody accounts for, {due[0].id or due[0].name} among them: {due[0].because}"
-            yield Symptom(Ailment.ORPHAN, head.stream, events[-1].recorded_at, told, look)
+        yield from _at_rest(head, history, events[-1].recorded_at)
         return
     age = head.read_at - operation.started_at
     if age > limits.unfinished_for:
@@ -72,6 +70,26 @@ def symptoms(head: Head, events: Sequence[Event], limits: Limits) -> Iterator[Sy
         assert isinstance(failures[-1].data, ErrorRecorded), "it is a failure"
         told = f"its compensation has failed {len(failures)} times, lastly: {failures[-1].data.reason}"
         yield Symptom(Ailment.COMPENSATION_FAILED, head.stream, failures[0].recorded_at, told, look)
+
+
+def _at_rest(head: Head, history: History, since: datetime) -> Iterator[Symptom]:
+    """Yield what is wrong with a cluster in which nothing is unfinished."""
+    found = verdicts(history)
+    due = [verdict for verdict in found if verdict.action in (PlanAction.DELETE, PlanAction.FIND)]
+    if due and not head.owner_alive:
+        told = f"nobody accounts for {_those(due)}"
+        yield Symptom(Ailment.ORPHAN, head.stream, since, told, f"`provjournal rollback {head.stream} --dry-run`")
+    unsafe = [verdict for verdict in found if verdict.verdict is VerdictName.UNSAFE]
+    if unsafe:
+        explain = f"`provjournal server explain {unsafe[0].id} --cluster {head.stream}`, then `provjournal resolve`"
+        yield Symptom(Ailment.UNDECIDED, head.stream, since, f"a person has to decide about {_those(unsafe)}", explain)
+
+
+def _those(found: Sequence[Verdict]) -> str:
+    first = f"{found[0].kind} {found[0].id or found[0].name}"
+    return (
+        f"{first}: {found[0].because}" if len(found) == 1 else f"{len(found)} resources, {first} among them: {found[0].because}"
+    )
 
 
 def _is_failure(event: Event) -> bool:

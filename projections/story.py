@@ -78,7 +78,7 @@ class _Telling:
         operations = [step.operation for step in steps]
         operations += [] if self._resource is None else list(self._resource.victim_of.values())
         self._operations = {operation.id for operation in operations}
-        self._seen: object = None
+        self._seen: object = self  # what no listing shows
 
     def what(self, event: Event, *, is_evidence: bool) -> str | None:  # noqa: PLR0911 (one arm for each way to be about it)
         """Return what an event says of the resource, or None if it says nothing."""

@@ -1,19 +1,22 @@
 """Commands that look: what they tell of clusters, operations, steps, servers and events, now and as it was."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
-from uuid import NAMESPACE_URL, uuid5
 
 import pytest
-from command import GOLDEN, HISTORY, Run, rows
+from command import GOLDEN, HISTORY, Run, renamed, rows
 
 from journal.events import OperationKind
 from journal.files import read_file
 from journal.journal import Journal
+
+ROOT = Path(__file__).parent.parent
 
 
 def column(output: str, name: str) -> list[object]:
@@ -24,10 +27,7 @@ def imported(run: Run, tmp_path: Path, *names: str) -> None:
     """Import the same history under these names, with ids of its own for each."""
     for name in names:
         path = tmp_path / f"{name}.jsonl"
-        renamed = HISTORY.read_text().replace('"c-1"', f'"{name}"')
-        path.write_text(
-            re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lambda id_: str(uuid5(NAMESPACE_URL, name + id_[0])), renamed)
-        )
+        path.write_text(renamed(HISTORY.read_text(), name))
         assert run("journal", "import", path)[0] == 0
 
 
@@ -282,3 +282,33 @@ def test_times_are_of_this_machine_unless_utc_is_asked_for(filled: Run, monkeypa
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+# Without the right to write
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["while a conductor has it open", "while nobody has it open"])
+def test_who_looks_needs_no_right_to_write(filled: Run, tmp_path: Path, is_open: bool) -> None:
+    with closing(Journal.open(f"sqlite:///{tmp_path}/journal.db")) as journal:
+        journal.hold("c-1", by="ops", reason="to have something in the log")
+        if not is_open:
+            journal.close()
+        as_nobody = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+        program = "import sys; from journal.command_line import main; sys.exit(main(sys.argv[1:]))"
+        mode = tmp_path.stat().st_mode
+        for path in tmp_path.iterdir():
+            path.chmod(0o444)
+        tmp_path.chmod(0o555)
+        try:
+            for command, code, said in [
+                (["cluster", "list", "-f", "json"], 0, '"Version": 20'),
+                (["health"], 1, "owner_gone"),
+                (["hold", "c-1", "--reason", "x"], 2, "Work as a user who may write the file and its folder."),
+            ]:
+                done = subprocess.run(
+                    [*as_nobody, sys.executable, "-c", program, *command], capture_output=True, text=True, check=False, cwd=ROOT
+                )
+                assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stderr
+                assert "could lose what it has acknowledged" not in done.stderr
+        finally:
+            tmp_path.chmod(mode)

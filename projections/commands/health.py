@@ -17,7 +17,8 @@ class Health(LookingCommand, ListCommand):
     """Tell what somebody should look at, for a monitor: exit code 1, and a line for each. Exit code 0 if there is nothing.
 
     That is: an operation unfinished for long or without a living owner, a compensation that keeps failing, what nobody
-    accounts for, a damaged cluster, and settings of the database under which it could lose what it has acknowledged.
+    accounts for or a person has to decide about, a damaged cluster, and settings of the database under which it could
+    lose what it has acknowledged.
     """
 
     code: int

@@ -1,5 +1,6 @@
 """SQLite: a file, one writer at a time."""
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,6 +27,8 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ceph", "fuse.ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs"}
 )
 """File systems without the locks and the shared memory that SQLite rests on."""
+_READS_ONLY: Final = "provjournal_reads_only"
+"""Stands in the info of a connection that may only read."""
 _ADVICE: Final = {
     "SQLITE_FULL": "Make room where it lies; all that was acknowledged is there.",
     "SQLITE_IOERR": "Look at its disk; all that was acknowledged is there, if the disk is sound.",
@@ -67,6 +70,7 @@ class Sqlite:
 
     def prepare(self, engine: Engine) -> None:
         """Have writers lock at once and durably, and the driver begin no transactions of its own."""
+        event.listen(engine, "do_connect", _open_as_permitted)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
 
@@ -87,7 +91,7 @@ class Sqlite:
                 f"{path} lies on a network file system ({kind}), where SQLite's locks are not reliable; use a local disk"
             )
         mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-        if mode != "wal":
+        if mode != "wal" and not connection.info.get(_READS_ONLY):  # it is not told to those who only read
             found.append(f"journal_mode is {mode}, expected wal")
         return found
 
@@ -120,10 +124,25 @@ def _path(url: URL) -> Path:
     return Path(url.database.removeprefix("file:"))
 
 
-def _prepare(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+def _open_as_permitted(_: object, entry: ConnectionPoolEntry, args: list[Any], more: dict[str, Any]) -> None:
+    """Open the file only for reading where more is not permitted: who looks needs no right to write.
+
+    Where nobody has it open, the files that SQLite shares among processes are not there, and a reader may not make them;
+    it is told then that the file does not change (https://sqlite.org/wal.html, "Read-Only Databases").
+    """
+    path = Path(args[0])
+    if not path.exists() or (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)):
+        return
+    is_open = path.with_name(f"{path.name}-wal").exists()
+    entry.info[_READS_ONLY] = True
+    args[0] = f"{path.absolute().as_uri()}?mode=ro{'' if is_open else '&immutable=1'}"
+    more["uri"] = True
+
+
+def _prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
     # The driver must not begin transactions of its own: its deferred ones let a stale epoch's append through.
     connection.isolation_level = None
-    for pragma in _PRAGMAS:
+    for pragma in _PRAGMAS[:1] if entry.info.get(_READS_ONLY) else _PRAGMAS:
         connection.execute(pragma)
 
 
