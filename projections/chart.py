@@ -69,8 +69,11 @@ def chart(shown: Timeline, head: Sequence[str], *, width: int, encoding: str, ut
         yield Text(f"{counted(shown.operations_left_out, 'earlier operation')} left out", "dim")
     if shown.between_left_out:
         yield Text(f"{counted(shown.between_left_out, 'earlier event')} between operations left out", "dim")
+    before: OperationBars | Mark | None = None
     for part in shown.parts:
-        yield Text()
+        if not (isinstance(part, Mark) and isinstance(before, Mark)):
+            yield Text()
+        before = part
         match part:
             case OperationBars():
                 yield from drawing.operation(part)
@@ -165,9 +168,8 @@ class _Drawing:
         slowest = max(bar.lasted for bar in stage.left_out)
         how_many = f"{len(stage.left_out)} more" if stage.bars else counted(len(stage.left_out), "step")
         at_once = f", {self._glyphs.at_most}{most} at once" if most > 1 else ""
-        return self._row(
-            self._fitted(f"{how_many}{at_once}", self._label), drawn, "dim", f"{self._glyphs.at_most}{took(slowest)}", outcome
-        )
+        label = how_many + at_once if len(how_many + at_once) <= self._label else how_many
+        return self._row(self._fitted(label, self._label), drawn, "dim", f"{self._glyphs.at_most}{took(slowest)}", outcome)
 
     def _row(self, label: str, drawn: str, style: str, lasted: str, outcome: str) -> Text:
         bar = drawn + " " * (self._cells - len(drawn))
@@ -175,12 +177,19 @@ class _Drawing:
 
     def _label_of(self, bar: Bar) -> str:
         """Return what a step does, and to what: names that begin alike are told apart by their ends."""
-        action, what = self._encoded(bar.action), self._encoded(bar.subject)
-        left = self._label - cell_len(action) - 1
-        if cell_len(what) > left > _SHORTEST:
-            head = left // 3
-            what = what[:head] + self._glyphs.ellipsis + what[len(what) - (left - head - 1) :]
-        return self._fitted(f"{action} {what}", self._label)
+        action, what = self._encoded(bar.action), self._encoded(bar.subjects[0])
+        more = f" +{len(bar.subjects) - 1}" if len(bar.subjects) > 1 else ""
+        left = self._label - cell_len(action) - 1 - len(more)
+        if left > _SHORTEST:
+            return self._fitted(f"{action} {self._shortened(what, left)}{more}", self._label)
+        return self._fitted(self._shortened(f"{action} {what}{more}", self._label), self._label)
+
+    def _shortened(self, text: str, cells: int) -> str:
+        """Return a text without its middle, if it is too long."""
+        if cell_len(text) <= cells:
+            return text
+        head = cells // 3
+        return text[:head] + self._glyphs.ellipsis + text[len(text) - (cells - head - 1) :]
 
     def time(self, mark: Mark) -> str:
         """Return when a mark was, in full."""

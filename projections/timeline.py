@@ -45,7 +45,7 @@ class Bar:
     lane: int
     """Bars of one lane, of one stage of one operation, do not overlap."""
     action: str
-    subject: str
+    subjects: tuple[str, ...]
     """What it is about, by name where there is one."""
     ids: tuple[str, ...]
     """The ids of what it acts on, as far as it lists them."""
@@ -56,6 +56,11 @@ class Bar:
     outcome: str
     reason: str
     made: str | None
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in one text."""
+        return ", ".join(self.subjects)
 
     @property
     def is_open(self) -> bool:
@@ -283,7 +288,7 @@ def _bars(steps: Iterable[Step], history: History, completed_at: dict[int, datet
             stage=intent.stage,
             lane=lanes.take(step, end),
             action=intent.name if isinstance(intent, Custom) else intent.action,
-            subject=", ".join(history.resources[id_].name or id_ for id_ in step.listed) or subject(intent),
+            subjects=tuple(history.resources[id_].name or id_ for id_ in step.listed) or (subject(intent),),
             ids=step.listed,
             begun=step.begun,
             completed=step.completed,

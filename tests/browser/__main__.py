@@ -5,11 +5,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from browser.chromium import Chromium
 from pictured import troubled
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
+from browser.chromium import Chromium
 from projections.chart import chart
 from projections.fold import fold
 from projections.report import report
@@ -45,7 +45,7 @@ def main() -> None:
             take(browser, page, "report-desktop-light-evidence", width=1280, height=1100, script=OPENED)
             terminal = Path(folder) / "terminal.html"
             terminal.write_text(in_a_terminal())
-            take(browser, terminal, "timeline", width=980, height=1160)
+            take(browser, terminal, "timeline", width=920, height=1000)
         finally:
             browser.close()
 
