@@ -1,8 +1,15 @@
 """Timelines and reports as the command line makes them."""
 
+import fcntl
 import json
+import os
 import re
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 from time import monotonic
@@ -166,6 +173,28 @@ def test_lines_fit_and_can_be_written_whatever_the_width_the_encoding_and_the_na
 
 def test_what_an_encoding_lacks_is_drawn_with_what_it_has() -> None:
     assert (glyphs("utf-8"), glyphs("ascii"), glyphs("latin-1"), glyphs("nonsense")) == (BLOCKS, ASCII, ASCII, ASCII)
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_in_a_terminal_it_fits_and_has_colour_unless_no_colour_is_asked_for(filled: Run, *, colour: bool) -> None:
+    assert filled("timeline", "analytics-7")[0] == 0
+    told = b""
+    program = "import sys; from journal.command_line import main; sys.exit(main(['timeline', 'analytics-7']))"
+    environment = {**os.environ, "TERM": "xterm-256color", "PYTHONUTF8": "1"} | ({} if colour else {"NO_COLOR": "1"})
+    environment = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+    mine, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 61, 0, 0))
+    with subprocess.Popen([sys.executable, "-c", program], stdin=its, stdout=its, stderr=its, env=environment) as process:
+        os.close(its)
+        with suppress(OSError):
+            while read := os.read(mine, 1 << 16):
+                told += read
+    os.close(mine)
+    assert process.returncode == 0
+    text = told.decode()
+    assert bool(re.search(r"\x1b\[(\d+;)?3[1-6]m", text)) is colour
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in text.splitlines()]
+    assert 55 <= max(map(cell_len, lines)) <= 61
 
 
 def test_ten_thousand_steps_stay_readable_and_fast() -> None:

@@ -34,6 +34,7 @@ SCENES: Final[dict[str, Callable[[], list[Event]]]] = {
     "every-event": lambda: golden("every-event-of-schema-2"),
     "long-names": lambda: troubled("c" * 200, "r" * 3000),
     "many-steps": lambda: large(150),
+    "running": lambda: troubled()[:40],
     "nothing-yet": lambda: golden("status-empty-of-operations"),
 }
 
@@ -149,7 +150,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, make in SCENES.items():
         events = make()
         found[name] = folder / f"{name}.html"
-        found[name].write_text(report(events, fold(events), owner_alive=False, is_past=False, utc=True, limit=500))
+        found[name].write_text(report(events, fold(events), owner_alive=name == "running", is_past=False, utc=True, limit=500))
     return found
 
 
