@@ -12,7 +12,7 @@ help:
 	@echo "make soak        conductors killed and stopped at random on a real Nova, on every engine (about an hour)"
 	@echo "make faults      every fault of the network at every call to a real Nova (less than an hour)"
 	@echo "make size        a thousand servers on a real Nova, rolled back with every request counted (about half an hour)"
-	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying a million events"
+	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying and listing a million events"
 	@echo "make lint        ruff, mypy, import contracts"
 	@echo "make cloud       run the local cloud until Ctrl-C"
 	@echo "make clean       remove the environments and the local cloud's state"
@@ -44,6 +44,7 @@ size: $(VENV)/ready $(CLOUD_VENV)/ready
 bench: $(VENV)/ready
 	$(VENV)/bin/python -m benchmarks.appends
 	$(VENV)/bin/python -m benchmarks.verification
+	$(VENV)/bin/python -m benchmarks.looking
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

@@ -10,6 +10,7 @@ from projections.left_over import Cause, left_over
 from projections.origin import Kind, Origin, Origins, origins
 from projections.presence import Presence, absent_creates, presence
 from projections.standing import standing_word
+from projections.users import made_with, seen_users, users
 
 
 class Reading:
@@ -42,14 +43,36 @@ class Reading:
         return all(self.decommission_of(victim) is not None for victim in self.victims)
 
     def decommission_of(self, victim: str) -> Step | None:
-        """Return the decommission that makes this victim decommissioned, or None if it is not."""
+        """Return the decommission that makes this victim decommissioned, or None if it is not.
+
+        What is no server is decommissioned itself, or with every server that it came with.
+        """
         resource = self.history.resources[victim]
         steps = [step for step in self.covering(resource) if step.operation is self.unfinished]
         last = max((s for s in steps if isinstance(s.intent, Decommission)), key=lambda s: s.begun, default=None)
         if last is None or not last.ended_as(StepOutcome.SUCCEEDED):
             return None
         used_since = any(step.operation is self.unfinished and step.begun > last.begun for step in self.using(resource))
-        return None if used_since else last
+        if used_since or not (self._is_decommissioned_itself(resource) or all(map(self._has_let_go, self._servers_of(resource)))):
+            return None
+        return last
+
+    def _is_decommissioned_itself(self, resource: Resource) -> bool:
+        """Whether the last decommission in the unfinished operation that lists it succeeded."""
+        mine = [s for s in resource.listed_by if s.operation is self.unfinished and isinstance(s.intent, Decommission)]
+        return bool(mine) and mine[-1].ended_as(StepOutcome.SUCCEEDED)
+
+    def _servers_of(self, resource: Resource) -> Mapping[str, Resource]:
+        """Return the servers that a resource came with."""
+        servers = (*made_with(self.origins, resource), *seen_users(self.history, resource))
+        return {server.id: server for server in servers}
+
+    def _has_let_go(self, server_id: str) -> bool:
+        """Whether a server has no data left on what came with it: it is decommissioned, or was gone and no victim."""
+        if server_id in self.victims:
+            return self.decommission_of(server_id) is not None
+        fact = presence(self.history, self.origins, self.history.resources[server_id])
+        return fact is not None and not fact.there
 
     def covering(self, resource: Resource) -> Iterator[Step]:
         """Yield the steps that cover a resource."""
@@ -175,10 +198,5 @@ class Case:
         return tuple(versions)
 
     def remaining_user(self, going: Collection[str]) -> tuple[str, int] | None:
-        """Return a server that stays and used it when it was last seen, or was made with it since; with what says so."""
-        last = self.resource.last_seen
-        users = [] if last is None else [(id_, last.listing.version) for id_ in last.attached_to]
-        for create in self.resource.used_by:
-            if last is None or create.completed is None or create.completed > last.listing.as_of:
-                users += [(server.id, create.begun) for server in self.reading.origins.made.get(create.id, ())]
-        return next((user for user in users if user[0] not in going), None)
+        """Return a server that stays and uses it, with the version that says so."""
+        return next((user for user in users(self.reading.origins, self.resource) if user[0] not in going), None)

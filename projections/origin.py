@@ -1,7 +1,7 @@
 """Which create made which resource: the original, a repeated POST, or a copy that somebody made."""
 
 from collections import defaultdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 from uuid import UUID
@@ -20,7 +20,7 @@ REPEATED_AFTER_DEADLINE: Final = timedelta(minutes=1)
 
 
 TIMELESS: Final = frozenset({ResourceKind.SERVER_GROUP, ResourceKind.KEYPAIR})
-"""The kinds of which no listing tells when they were made. Nobody copies them, so their mark suffices."""
+"""The kinds of which no listing tells when they were made: what is known of that is when they were first seen."""
 
 
 class Kind(Enum):
@@ -77,7 +77,11 @@ def _original(history: History, create: Step, marked: list[Resource]) -> Resourc
     if create.named is not None:
         return history.resources[create.named]
     in_time = [resource for resource in marked if _made_within(resource, create, AFTER_DEADLINE)]
-    return min(in_time, key=lambda resource: (resource.made_at or create.recorded_at, resource.id), default=None)
+    return min(in_time, key=lambda resource: (resource.made_at or _first_seen(resource), resource.id), default=None)
+
+
+def _first_seen(resource: Resource) -> datetime:
+    return resource.sightings[0].listing.began_at
 
 
 def _made_within(resource: Resource, create: Step, after_deadline: timedelta) -> bool:
@@ -96,6 +100,14 @@ def _origin(history: History, resource: Resource, originals: dict[UUID, Resource
         return Origin(Kind.UNMARKED)
     if originals.get(create.id) is resource:
         return Origin(Kind.ORIGINAL, create)
-    if _made_within(resource, create, REPEATED_AFTER_DEADLINE):
-        return Origin(Kind.REPEATED, create)
-    return Origin(Kind.COPY, create)
+    return Origin(Kind.REPEATED if _is_repeated(resource, create) else Kind.COPY, create)
+
+
+def _is_repeated(resource: Resource, create: Step) -> bool:
+    """Whether something was made in the time of its create, though it is not what that made first.
+
+    Where no listing tells when it was made, it must have been seen in that time: anybody can give a name again later.
+    """
+    if resource.made_at is None and resource.kind in TIMELESS:
+        return _first_seen(resource) <= create.intent.deadline + REPEATED_AFTER_DEADLINE
+    return _made_within(resource, create, REPEATED_AFTER_DEADLINE)

@@ -112,7 +112,7 @@ def _shown(history: History, resource: Resource, holding: Collection[str]) -> tu
     last = resource.last_seen
     if last is None:
         return ()
-    return last.status, tuple(id_ for id_ in last.attached_to if id_ in holding or id_ not in history.resources)
+    return last.status, frozenset(id_ for id_ in last.attached_to if id_ in holding or id_ not in history.resources)
 
 
 def lingers(server: Resource) -> bool:

@@ -17,14 +17,15 @@ def standing_word(history: History, origins: Origins, resource: Resource) -> Spo
     if not resource.words:
         return None
     word = resource.words[-1]
-    later = [step for step in _covering_or_using(history, origins, resource) if step.begun > word.version]
+    later = [step for step in _intents_on(history, origins, resource) if step.begun > word.version]
     if _ended(resource, word, later) or (word.word in DELETES and _used_up(resource, word, later)):
         return None
     return word
 
 
-def _covering_or_using(history: History, origins: Origins, resource: Resource) -> Iterator[Step]:
-    return chain(covering_steps(history, origins, resource), using_steps(history, origins, resource))
+def _intents_on(history: History, origins: Origins, resource: Resource) -> Iterator[Step]:
+    """Yield the steps that cover a resource, that may use it, or that make a server with it."""
+    return chain(covering_steps(history, origins, resource), using_steps(history, origins, resource), resource.used_by)
 
 
 def _ended(resource: Resource, word: SpokenWord, later: list[Step]) -> bool:

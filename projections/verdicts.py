@@ -28,7 +28,7 @@ from journal.events import (
 )
 from projections.cases import Case, Reading
 from projections.fold import History
-from projections.origin import Kind
+from projections.origin import TIMELESS, Kind
 from projections.standing import DELETES
 
 DELETE, KEEP, FIND, NOTHING = PlanAction.DELETE, PlanAction.KEEP, PlanAction.FIND, PlanAction.NONE
@@ -97,7 +97,8 @@ def _is_foreign(case: Case) -> bool:
 
 def _foreign(case: Case) -> Judgement:
     if case.origin.create is not None:
-        because = f"it carries the mark of create {case.origin.create.id} but was not made in its time: somebody's copy"
+        when = "first seen" if case.kind in TIMELESS else "made"
+        because = f"it carries the mark of create {case.origin.create.id} but was not {when} in its time: somebody's copy"
         return VerdictName.FOREIGN, KEEP, because, (case.origin.create.begun,)
     because = (
         "it carries no mark" if case.resource.mark is None else f"its mark {case.resource.mark} is no create of this journal"
@@ -311,7 +312,9 @@ def _verdict(case: Case, going: Collection[str]) -> Verdict | None:
         user = case.remaining_user(going)
         if user is not None:
             number = ROW_OF_USERS
-            verdict, action, because, evidence = UNSAFE, KEEP, f"server {user[0]} stays, and uses it", (*evidence, user[1])
+            how = " stays, and" if user[0] in case.history.resources else ", which is not this cluster's,"
+            because = f"server {user[0]}{how} uses it"
+            verdict, action, evidence = UNSAFE, KEEP, (*evidence, user[1])
     create = case.create or case.origin.create
     return Verdict(
         kind=case.kind,

@@ -23,11 +23,12 @@ from journal.events import (
     completed,
     deleted_by,
 )
+from projections.coverage import FOUND_BY_MARK
 from projections.fold import History, Operation, Step
 from projections.origin import origins
 from projections.presence import SOFTLY_DELETED
+from projections.verdicts import ROW_OF_USERS
 from rollback.cloud import Found
-from rollback.deletable import FOUND_BY_MARK
 from rollback.plan import Plan, plan
 
 STUCK_VOLUME: Final = "ERROR_DELETING"
@@ -66,10 +67,17 @@ def deletion_is_open(history: History, now: Plan) -> bool:
     return history.deletion_asked is not None and now.is_settled and now.cluster_status is ClusterStatus.DELETED
 
 
+def waits_for_users(history: History, now: Plan) -> bool:
+    """Whether what keeps a user's deletion from its end is nothing but servers that use something: they may let go of it."""
+    keeping = [verdict.row for verdict in now.verdicts if verdict.withstands_deletion]
+    return history.deletion_asked is not None and bool(keeping) and all(row == ROW_OF_USERS for row in keeping)
+
+
 def is_left_open(history: History) -> bool:
-    """Whether, as far as the journal knows, a compensation would have something to do."""
+    """Whether, as far as the journal knows, a compensation would have something to do, or may have by now."""
     now = plan(history)
-    return history.unfinished is not None or not now.is_settled or deletion_is_open(history, now)
+    done = now.is_settled and not deletion_is_open(history, now) and not waits_for_users(history, now)
+    return history.unfinished is not None or not done
 
 
 def end_of_delete(found: Found | None) -> tuple[StepOutcome, str | None] | None:

@@ -31,7 +31,7 @@ from journal.telemetry import Count, count, fields, span
 from projections.fold import History, fold
 from projections.verdicts import Verdict
 from rollback.choice import NO_CHOICE, Choice
-from rollback.closing import deletion_is_open, outcome, reason_of_end, settled_steps
+from rollback.closing import deletion_is_open, outcome, reason_of_end, settled_steps, waits_for_users
 from rollback.cloud import Cloud
 from rollback.deletable import lost_history, objection, still_used
 from rollback.deleting import Deleting
@@ -65,6 +65,8 @@ class Report:
     """Whether a person stands against what is left to do: a hold, or more deletions than are allowed."""
     is_open: bool
     """Whether an operation is unfinished, or the plan has something to delete or in doubt."""
+    waits: bool
+    """Whether a user's deletion ends once servers let go of what they use: it has to be looked at again."""
     reason: str
     """What went wrong in the operation that was compensated, for people."""
     changed: bool
@@ -336,7 +338,7 @@ class _Compensation:
         """Delete what is of one kind, and wait until it is gone; return whether any of it was asked for."""
         at_once = self.journal.settings.deletes_at_once
         self.deleting.expect(kind, len(due))
-        waits = {} if kind is ResourceKind.SERVER else still_used(self.history, plan(self.history))
+        waits = {} if kind is ResourceKind.SERVER else still_used(self.history, plan(self.history), marked.unseen)
         changed = False
         try:
             for first in range(0, len(due), at_once):
@@ -371,7 +373,7 @@ class _Compensation:
 
     def _obstacles(self, now: Plan, marked: Marked) -> list[str]:
         """Return why what is left to do cannot be done, for each delete and each search that cannot."""
-        waits = still_used(self.history, now)
+        waits = still_used(self.history, now, marked.unseen)
         obstacles = ((verdict, self._obstacle(verdict, marked, waits)) for verdict in now.having(PlanAction.DELETE))
         return [f"{verdict.kind} {verdict.id}: {obstacle}" for verdict, obstacle in obstacles if obstacle] + self._doubts(now)
 
@@ -439,6 +441,7 @@ class _Compensation:
             problems=tuple(self.problems),
             is_refused=self.is_refused,
             is_open=open_,
+            waits=waits_for_users(history, now),
             reason=self._what_went_wrong(),
             changed=self.stream.version > self.first_version,
             version=history.version,

@@ -1,18 +1,18 @@
 """Whether something may be deleted: by what its marks say, read right before, and by what still uses it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from uuid import UUID
 
 from journal.events import PlanAction, ResourceKind
+from projections.coverage import was_found_by_mark
 from projections.fold import History, Resource
+from projections.origin import origins
 from projections.presence import lingers
+from projections.users import users
 from rollback.cloud import Found
 from rollback.marks import Agreement, Marks, agreement, agreement_of_other
 from rollback.plan import Plan
-
-FOUND_BY_MARK = "found by its mark"
-"""The reason with which the compensator completes a create when it found what that made."""
 
 
 def objection(history: History, journal: UUID, found: Found, *, word_stands: bool) -> str | None:
@@ -52,13 +52,18 @@ HELD_BY_USERS: Final = frozenset({ResourceKind.PORT, ResourceKind.VOLUME, Resour
 """The kinds that their services refuse to delete as long as a server uses them."""
 
 
-def still_used(history: History, now: Plan) -> dict[str, str]:
+def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dict[str, str]:
     """Return what is to be deleted but not before a server that uses it, or may, is gone: by id, why.
 
-    A server that is soft-deleted is gone for us, yet it lets go of nothing until the cloud reclaims it.
+    A server that is soft-deleted is gone for us, yet it lets go of nothing until the cloud reclaims it. Not even an
+    operator's word tears something from a server that stays. That the cloud does not show the server (`unseen`) is no
+    proof that there is none, for it may be another project's; but who says what it is after the journal was told of that
+    server has judged that, too.
     """
+    where = origins(history)
     servers = [verdict for verdict in now.verdicts if verdict.is_server]
-    gone = {v.id for v in servers if v.action is PlanAction.NONE and v.id and not lingers(history.resources[v.id])}
+    gone = {verdict.id for verdict in servers if verdict.action is PlanAction.NONE}
+    lingering = {id_ for id_ in gone if id_ and lingers(history.resources[id_])}
     going = {verdict.id or verdict.step: verdict for verdict in servers if verdict.action in (PlanAction.DELETE, PlanAction.FIND)}
     by_create = {verdict.step: verdict for verdict in going.values()}
     waits = {}
@@ -66,15 +71,24 @@ def still_used(history: History, now: Plan) -> dict[str, str]:
         if verdict.is_server or verdict.id is None:
             continue
         resource = history.resources[verdict.id]
-        attached = () if resource.last_seen is None else resource.last_seen.attached_to
-        holds = verdict.kind in HELD_BY_USERS
-        user = next((id_ for id_ in attached if id_ in going or (holds and id_ not in gone)), None)
+        let_go = gone - lingering if verdict.kind in HELD_BY_USERS else gone
+        judged = {id_ for id_ in unseen if _was_judged(resource, id_)}
+        user = next((id_ for id_, _ in users(where, resource) if id_ not in let_go and id_ not in judged), None)
         made_with = next((by_create[step.id] for step in resource.used_by if step.id in by_create), None)
-        if user is not None:
+        if user in unseen:
+            why = f"server {user} uses it, and is not seen here: if there is none, say again what this {verdict.kind} is"
+            waits[verdict.id] = why
+        elif user is not None:
             waits[verdict.id] = f"server {user}, which uses it, is still there"
         elif made_with is not None:
             waits[verdict.id] = f"server {made_with.id or made_with.name}, which was made with it, may still be there"
     return waits
+
+
+def _was_judged(resource: Resource, server_id: str) -> bool:
+    """Whether an operator spoke of something after the journal was told that this server uses it."""
+    told = (s.listing.version for s in resource.sightings if server_id in s.attached_to)
+    return bool(resource.words) and min(told, default=resource.words[-1].version) < resource.words[-1].version
 
 
 def lost_history(history: History, journal: UUID, found: Mapping[str, Found]) -> str | None:
@@ -102,8 +116,7 @@ def _told(resource: Resource) -> bool:
     """Whether the id was learned from a create's answer or an adoption."""
     if resource.adopted is not None:
         return True
-    completion = None if resource.named_by is None else resource.named_by.completion
-    return completion is not None and completion.reason != FOUND_BY_MARK
+    return resource.named_by is not None and not was_found_by_mark(resource)
 
 
 def expected_marks(history: History, journal: UUID, resource: Resource) -> Marks:

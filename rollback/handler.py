@@ -123,7 +123,8 @@ class Handler:
     def tell_report(self, report: Report) -> None:
         """Tell the record what a compensation came to."""
         why = "; ".join(filter(None, (report.reason, *report.problems)))
-        self.tell(report.cluster, report.cluster_status, why, settled=report.version if report.complete else 0)
+        settled = report.complete and not report.waits
+        self.tell(report.cluster, report.cluster_status, why, settled=report.version if settled else 0)
 
     def tell(self, cluster: str, status: ClusterStatus, reason: str, *, settled: int = 0) -> None:
         """Tell the record of a cluster its status; `settled`: the version at which nothing is left to do, 0 if something is.

@@ -20,6 +20,8 @@ class Marked:
         self._journal = journal
         self._cloud = cloud
         self._found = dict(observation.found)
+        self.unseen = observation.unseen
+        """The servers that something is in use by, as its service says, and that the cloud does not show."""
         self._read_at: dict[ResourceKind, datetime] = dict.fromkeys(ResourceKind, observation.event.began_at)
 
     def read(self, id_: str, kind: ResourceKind = ResourceKind.SERVER) -> Found | None:

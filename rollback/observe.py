@@ -10,7 +10,7 @@ moments: its services show all that a project has, and each row's mark is looked
 user who looks, and no others: the observation says who that was.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -22,7 +22,7 @@ from journal.events import OF_A_USER, Event, InventoryObserved, ObservedResource
 from journal.journal import Journal
 from projections.fold import History, Resource, fold
 from projections.origin import origins
-from projections.presence import knowledge, presence
+from projections.presence import knowledge, lingers, presence
 from rollback.closing import latest_doubt
 from rollback.cloud import Cloud, Found
 from rollback.errors import UnsuitableCloud, WrongCloud
@@ -40,6 +40,8 @@ class Observation:
 
     event: InventoryObserved
     found: Mapping[str, Found]
+    unseen: frozenset[str] = frozenset()
+    """The servers that something is in use by, as its service says, and that were asked for in vain."""
 
 
 def look(journal: Journal, cloud: Cloud, history: History, progress: Progress) -> Observation:
@@ -90,18 +92,21 @@ def observe(
     listed = _listed(cloud, journal, kinds)
     progress(f"listed the cloud; listing again in {settle_seconds:g} s, for requests still on their way")
     clock.sleep(settle_seconds)
-    listed |= _listed(cloud, journal, kinds)
+    listed |= {server.id: server for server in cloud.list_journal(journal)}
     everything = cloud.list_all()
-    listed |= {server.id: server for server in everything}
+    listed |= {server.id: server for server in everything} | _others(cloud, kinds)
     found = {each.id: each for each in listed.values() if _belongs(each, journal, history)}
     for resource in _missing(history, found):
         shown = cloud.get(resource.id, resource.kind)
         if shown is not None:
             found[shown.id] = shown
+    shown_servers = {each.id for each in (*listed.values(), *found.values()) if each.kind is ResourceKind.SERVER}
+    unseen = _unseen_users(cloud, history, found, shown_servers)
+    found = {each.id: _without(each, unseen & history.resources.keys()) for each in found.values()}
     complete = not everything.hides_down_cells and not any(s.status == UNKNOWN for s in (*everything, *found.values()))
     servers, others = rows_of(found.values())
     user = cloud.user_id if OF_A_USER.intersection(kinds) else None
-    return Observation(InventoryObserved(servers, complete, as_of, began_at, cloud.name, others, kinds, user), found)
+    return Observation(InventoryObserved(servers, complete, as_of, began_at, cloud.name, others, kinds, user), found, unseen)
 
 
 def _kinds_to_list(cloud: Cloud, history: History) -> tuple[ResourceKind, ...]:
@@ -111,8 +116,11 @@ def _kinds_to_list(cloud: Cloud, history: History) -> tuple[ResourceKind, ...]:
 
 
 def _listed(cloud: Cloud, journal: UUID, kinds: tuple[ResourceKind, ...]) -> dict[str, Found]:
-    servers = {server.id: server for server in cloud.list_journal(journal)}
-    return servers | {each.id: each for kind in kinds for each in cloud.list_kind(kind)}
+    return {server.id: server for server in cloud.list_journal(journal)} | _others(cloud, kinds)
+
+
+def _others(cloud: Cloud, kinds: tuple[ResourceKind, ...]) -> dict[str, Found]:
+    return {each.id: each for kind in kinds for each in cloud.list_kind(kind)}
 
 
 def is_news(events: tuple[Event, ...], observed: Event) -> bool:
@@ -143,6 +151,33 @@ def _missing(history: History, found: Mapping[str, Found]) -> list[Resource]:
     return [resource for resource, fact in facts if fact is None or fact.there]
 
 
+def _unseen_users(cloud: Cloud, history: History, found: Mapping[str, Found], servers: Collection[str]) -> frozenset[str]:
+    """Ask for the users that are not among the servers that were shown; return those that are not shown then, either.
+
+    A service that was away when a server was deleted says for ever that the server uses something. Of a server of this
+    cluster that lingered, softly deleted, not to be shown any more proves that it is gone. Of any other it proves nothing,
+    for another project's is not shown: it is asked for only where an operator spoke of what it uses.
+    """
+    asked = {(id_, each.id) for each in found.values() for id_ in each.attached_to if id_ not in servers}
+    matter = {id_ for id_, used in asked if _may_be_reclaimed(history, id_) or _was_spoken_of(history, id_, used)}
+    return frozenset(id_ for id_ in sorted(matter) if cloud.get(id_) is None)
+
+
+def _may_be_reclaimed(history: History, server_id: str) -> bool:
+    return server_id in history.resources and lingers(history.resources[server_id])
+
+
+def _was_spoken_of(history: History, server_id: str, used: str) -> bool:
+    return server_id not in history.resources and used in history.resources and bool(history.resources[used].words)
+
+
+def _without(found: Found, gone: frozenset[str]) -> Found:
+    """Return what was found, without users that are gone for good."""
+    if gone.isdisjoint(found.attached_to):
+        return found
+    return attrs.evolve(found, attached_to=tuple(id_ for id_ in found.attached_to if id_ not in gone))
+
+
 def rows_of(found: Iterable[Found]) -> tuple[tuple[ObservedServer, ...], tuple[ObservedResource, ...]]:
     """Return what was found as an observation records it: servers, and what else there is."""
     servers, others = [], []
@@ -151,6 +186,6 @@ def rows_of(found: Iterable[Found]) -> tuple[tuple[ObservedServer, ...], tuple[O
         if each.kind is ResourceKind.SERVER:
             servers.append(ObservedServer(each.id, each.name, each.status, each.created_at, step))
         else:
-            shown = (each.name, each.status, each.created_at, step, each.attached_to)
+            shown = (each.name, each.status, each.created_at, step, tuple(sorted(each.attached_to)))
             others.append(ObservedResource(each.kind, each.id, *shown))
     return tuple(servers), tuple(others)

@@ -127,8 +127,10 @@ def _recover_one(handler: Handler, history: History, *, most: Most | None, plans
         if plans is not None and looked_at is None:
             return None  # it came to that since somebody looked
         choice = Choice(most, plan=None if looked_at is None else looked_at.as_event())
-        recovery = Recovery.of_report(handler.compensate(history.stream, choice=choice))
-        return _untold(recovery) if recovery.complete and _waits_to_be_told(handler, history.stream) else recovery
+        report = handler.compensate(history.stream, choice=choice)
+        recovery = Recovery.of_report(report)
+        is_over = report.complete and not report.waits
+        return _untold(recovery) if is_over and _waits_to_be_told(handler, history.stream) else recovery
     last, now = history.last_end, plan(history)
     handler.tell(history.stream, now.cluster_status, "" if last is None else last.reason, settled=history.version)
     return _untold(Recovery.of_plan(now)) if _waits_to_be_told(handler, history.stream) else None

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from command import HISTORY, Run
 from contracts.store import finished
 from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -115,6 +116,20 @@ def test_a_conductor_can_do_all_its_work(conductor: str) -> None:
 def test_a_conductor_cannot_touch_what_stands(roles: Roles, conductor: str, statement: str) -> None:
     with refused(conductor) as connection:
         connection.execute(text(statement))
+
+
+def test_who_looks_needs_no_more_than_select(roles: Roles, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = POSTGRESQL if roles.engine.dialect.name == "postgresql" else MARIADB
+    (select,) = [grant.strip() for grant in whole.split(";") if grant.strip().startswith("GRANT SELECT")]
+    monkeypatch.setenv("PROVJOURNAL_URL", roles.url.render_as_string(hide_password=False))
+    assert run("journal", "import", HISTORY)[0] == 0
+    monkeypatch.setenv("PROVJOURNAL_URL", roles.make("reader", select.replace("TO conductor", "TO conductor;")))
+    for command in ("cluster list", "cluster show c-1", "plan show c-1", "event list", "step list", "server explain id-w1"):
+        assert run(*command.split())[0] == 0
+    assert run("journal", "verify")[0] == 0
+    assert run("health", "-f", "value")[0] == 1
+    code, _, err = run("hold", "c-1", "--reason", "x")
+    assert (code, "denied" in err) == (2, True)
 
 
 def test_a_conductor_cannot_switch_off_the_triggers(roles: Roles, conductor: str) -> None:

@@ -10,7 +10,17 @@ import pytest
 from simulated import SOMEBODY_ELSES, SimulatedClock, SimulatedCloud, SimulatedOther, SimulatedThreads
 
 from journal.errors import OutOfOrder
-from journal.events import DeleteResource, OperationKind, OperatorResolved, ResourceKind, StepOutcome, VerdictName, Word
+from journal.events import (
+    DeleteResource,
+    InventoryObserved,
+    OperationKind,
+    OperatorResolved,
+    ResourceKind,
+    Stage,
+    StepOutcome,
+    VerdictName,
+    Word,
+)
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.recorder import Operation
@@ -22,8 +32,10 @@ from rollback.compensator import Report, preview, rollback_cluster
 from rollback.errors import CloudError, CloudRefused, NotResumable
 from rollback.handler import Handler
 from rollback.marks import LONGEST_TEXT, Agreement, FoundMarks, Marks, agreement_of_other
+from rollback.observe import is_news
 from rollback.orphans import delete_orphans, sweep
 from rollback.records import NoRecord
+from rollback.recovery import Recovery, foresee, recover
 from rollback.resume import resume
 
 PORT, VOLUME, GROUP = ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP
@@ -83,6 +95,21 @@ class World:
         op.release()
         self.clock.sleep(300)
         return ids
+
+    def scale(self, **more: Any) -> Operation:
+        return self.begin(OperationKind.SCALE, **more)
+
+    def end(self, op: Operation) -> None:
+        op.succeed()
+        op.release()
+
+    def die(self, op: Operation) -> None:
+        """The conductor of an operation dies."""
+        op.release()
+        self.clock.sleep(300)
+
+    def recover(self) -> list[Recovery]:
+        return list(recover(self.handler))
 
     def rollback(self, **choice: Any) -> Report:
         return rollback_cluster(self.journal, self.cloud, "c-1", choice=Choice(**choice, by="ops") if choice else Choice())
@@ -345,6 +372,212 @@ def test_a_word_cannot_tear_a_port_from_a_server_that_stays(world: World) -> Non
     assert world.history.version == version
 
 
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_word_ends_when_a_server_is_made_with_what_it_was_said_of(world: World, kind: ResourceKind, *, attached: bool) -> None:
+    op = world.begin()
+    free = world.make(op, kind)
+    world.end(op)
+    world.journal.resolve("c-1", free, Word.UNNEEDED, by="ops", reason="nobody uses it")
+    op = world.scale()
+    world.server(op, free)
+    world.end(op)
+    world.clock.sleep(300)
+    if not attached:
+        world.cloud.others[free].attached_to.clear()
+    report = world.rollback()
+    assert (report.complete, report.cluster_status, world.deleted) == (True, "Active", [])
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_no_word_tears_anything_from_a_server_that_stays(world: World, kind: ResourceKind) -> None:
+    used, server = world.active(kind)
+    world.journal.resolve("c-1", used, Word.UNNEEDED, by="ops", reason="free it")
+    report = world.rollback()
+    assert report.problems == (f"{kind} {used}: server {server}, which uses it, is still there",)
+    world.cloud.others[used].attached_to.clear()
+    assert world.rollback().complete
+    assert world.deleted == [used]
+
+
+def test_no_word_tears_a_group_from_a_server_of_another_cluster(world: World) -> None:
+    group, _ = world.active(ResourceKind.SERVER_GROUP)
+    elsewhere = Step(uuid4(), "c-9", uuid4(), world.clock.now() + timedelta(seconds=9), "w")
+    other = world.cloud.land(elsewhere)
+    world.cloud.others[group].attached_to[:] = [other]
+    world.rollback()
+    world.journal.resolve("c-1", group, Word.UNNEEDED, by="ops", reason="free it")
+    assert world.rollback().problems == (f"server_group {group}: server {other}, which uses it, is still there",)
+    assert world.deleted == []
+
+
+def test_what_a_kept_server_is_made_with_is_kept_though_it_was_not_attached_yet(world: World) -> None:
+    op = world.begin()
+    port = world.make(op, PORT)
+    planned = op.create_server("worker", "w", [port])
+    server = str(planned.run(lambda step: step.created(world.cloud.create_server(step))).server_id)
+    world.cloud.servers[server].status = "BUILD"
+    world.clock.sleep(300)
+    report = world.rollback(keep=[server])
+    assert ({verdict.id for verdict in report.kept}, world.deleted) == ({server, port}, [])
+
+
+def test_what_a_server_took_after_the_first_of_two_listings_is_its(world: World) -> None:
+    """It is built, and its port bound, after the ports were listed and before the last listing of servers."""
+    op = world.begin()
+    port = world.make(op, PORT)
+    planned = op.create_server("worker", "w", [port])
+    server = str(planned.run(lambda step: step.created(world.cloud.create_server(step))).server_id)
+    world.cloud.servers[server].status = "BUILD"
+    world.clock.sleep(300)
+    list_all = world.cloud.list_all
+
+    def built() -> Any:
+        world.cloud.servers[server].status = "ACTIVE"
+        world.cloud.others[port].attached_to[:] = [server]
+        return list_all()
+
+    world.cloud.list_all = built  # type: ignore[method-assign] # meanwhile it is built
+    assert {verdict.id for verdict in world.rollback(keep=[server]).kept} == {server, port}
+
+
+@pytest.mark.parametrize("lists", [True, False])
+@pytest.mark.parametrize("landed", [True, False])
+def test_what_a_create_in_vain_listed_may_have_been_put_to_another_use(world: World, *, lists: bool, landed: bool) -> None:
+    server = world.active()[-1]
+    op = world.scale()
+    volume = world.make(op, VOLUME)
+    with pytest.raises(Refused), op.create_server("worker", "w1", [volume] if lists else []) as step:
+        if landed:
+            world.cloud.land(step)
+        raise Refused("no valid host")
+    with op.custom(Stage.INFRASTRUCTURE, "copy", [server], may_hold_data=True):
+        pass
+    world.die(op)
+    world.rollback()
+    assert volume in world.cloud.others
+    assert world.verdicts[volume] is VerdictName.UNSAFE
+
+
+def test_what_was_made_while_data_was_moved_may_hold_some(world: World) -> None:
+    server = world.active()[-1]
+    op = world.scale()
+    with op.custom(Stage.INFRASTRUCTURE, "add storage", [server], may_hold_data=True):
+        volume = world.make(op, VOLUME)
+    after = world.make(op, VOLUME)
+    world.die(op)
+    world.rollback()
+    assert world.deleted == [after]
+    assert volume in world.cloud.others
+
+
+def test_a_volume_of_two_servers_waits_until_both_have_moved_their_data(world: World) -> None:
+    op = world.begin()
+    volume = world.make(op, VOLUME)
+    servers = [world.server(op, volume), world.server(op, volume)]
+    with op.start(servers):
+        pass
+    world.end(op)
+    op = world.scale(victims=[*servers, volume])
+    with pytest.raises(Refused), op.decommission(servers[1:]):
+        raise Refused("the data did not move")
+    with op.decommission(servers[:1]):
+        pass
+    with op.delete_server(servers[0]):
+        world.cloud.delete_server(servers[0])
+    world.cloud.others[volume].attached_to.clear()
+    world.die(op)
+    assert {verdict.id for verdict in world.rollback().kept} == {volume, servers[1]}
+    assert volume in world.cloud.others
+
+
+# In use by a server that does not exist
+
+
+def test_what_a_server_nobody_sees_uses_is_kept_until_a_person_has_judged(world: World) -> None:
+    volume = world.make(world.begin(), VOLUME)
+    world.clock.sleep(300)
+    world.cloud.others[volume].attached_to.append("no-such-server")
+    (kept,) = world.rollback().kept
+    assert (kept.id, kept.because) == (volume, "server no-such-server, which is not this cluster's, uses it")
+    world.journal.resolve("c-1", volume, Word.UNNEEDED, by="ops", reason="there is no such server")
+    assert world.rollback().complete
+    assert world.deleted == [volume]
+
+
+def test_a_word_that_did_not_know_of_the_server_does_not_judge_it(world: World) -> None:
+    op = world.begin()
+    group = world.make(op, ResourceKind.SERVER_GROUP)
+    world.end(op)
+    world.journal.resolve("c-1", group, Word.UNNEEDED, by="ops", reason="nobody uses it")
+    world.cloud.others[group].attached_to.append(SOMEBODY_ELSES)
+    why = f"server {SOMEBODY_ELSES} uses it, and is not seen here: if there is none, say again what this server_group is"
+    for _ in range(2):
+        assert world.rollback().problems == (f"server_group {group}: {why}",)
+    world.journal.resolve("c-1", group, Word.UNNEEDED, by="ops", reason="there is no such server")
+    assert world.rollback().complete
+
+
+def test_what_a_reclaimed_server_still_seems_to_use_is_deleted(world: World) -> None:
+    volume, server = world.dead_create(VOLUME)
+    delete = world.cloud.delete
+
+    def softly(id_: str, *kind: Any) -> DeleteAnswer:
+        if id_ != server:
+            return delete(id_, *kind)
+        world.cloud.servers[id_].status = "SOFT_DELETED"
+        return DeleteAnswer.ACCEPTED
+
+    world.cloud.delete = softly  # type: ignore[method-assign] # this cloud deletes softly
+    waits = (f"volume {volume}: server {server}, which uses it, is still there",)
+    assert world.rollback().problems == waits
+    world.cloud.hidden.add(server)  # Nova does not list it, but shows it
+    assert world.rollback().problems == waits
+    assert not world.rollback().changed
+    world.cloud.servers.pop(server)  # reclaimed, while Cinder was away
+    assert world.rollback().complete
+    assert world.deleted == [volume]
+
+
+def test_a_deletion_that_waits_for_somebodys_server_is_looked_at_again(world: World) -> None:
+    volume, server = world.active(VOLUME)
+    world.cloud.others[volume].attached_to.append(SOMEBODY_ELSES)
+    world.handler.delete("c-1", by="user")
+    version = world.history.version
+    (waiting,) = world.recover()
+    assert (waiting.complete, waiting.kept, waiting.status) == (True, 1, "Error")
+    assert world.history.version == version, "nothing is new"
+    world.cloud.others[volume].attached_to.clear()
+    (foreseen,) = foresee(world.handler)
+    assert foreseen.deleted == 1
+    assert [(done.complete, done.status) for done in world.recover()] == [(True, "Deleted")]
+    assert world.deleted == [server, volume]
+    assert world.recover() == []
+
+
+def test_a_deletion_that_a_person_holds_something_back_from_is_left_alone(world: World) -> None:
+    _, server = world.active(VOLUME)
+    world.journal.resolve("c-1", server, Word.UNSAFE, by="ops", reason="look first")
+    world.handler.delete("c-1", by="user")
+    assert world.recover() == []
+
+
+def test_the_order_of_users_is_no_news(world: World) -> None:
+    group, _ = world.dead_create(GROUP)
+    world.journal.hold("c-1", by="ops", reason="wait")
+    world.cloud.others[group].attached_to[:] = ["x1", "vm-2"]
+    world.rollback()
+    world.cloud.others[group].attached_to.reverse()
+    assert not world.rollback().changed
+    events = tuple(world.journal.store.read("c-1"))
+    (observed,) = (event for event in events if isinstance(event.data, InventoryObserved))
+    assert isinstance(observed.data, InventoryObserved)
+    assert observed.data.resources[0].attached_to == ("vm-2", "x1")
+    turned = attrs.evolve(observed.data.resources[0], attached_to=("x1", "vm-2"))
+    again = attrs.evolve(observed, version=len(events) + 1, data=attrs.evolve(observed.data, resources=(turned,)))
+    assert not is_news(events, again), "an older journal has them in any order"
+
+
 # Found
 
 
@@ -393,6 +626,16 @@ def test_a_repeated_request_is_deleted_and_a_copy_is_kept(world: World) -> None:
     assert set(world.cloud.others) == {copy}
     assert second in world.deleted
     assert world.verdicts[copy] is VerdictName.FOREIGN
+
+
+def test_a_group_of_the_same_name_that_comes_later_is_somebodys(world: World) -> None:
+    group, _ = world.active(ResourceKind.SERVER_GROUP)
+    name = world.cloud.others[group].name
+    world.clock.sleep(86400 * 365)
+    world.cloud.others["a-later"] = SimulatedOther(ResourceKind.SERVER_GROUP, "a-later", name, name, {}, world.clock.now())
+    assert [(orphan.id, orphan.is_deletable) for orphan in sweep(world.handler).orphans] == [("a-later", False)]
+    assert world.rollback().complete
+    assert set(world.cloud.others) == {group, "a-later"}
 
 
 def test_a_second_one_that_nobody_knew_of_is_not_taken_for_used(world: World) -> None:
