@@ -33,6 +33,7 @@ from journal.errors import (
 from journal.journal import Journal
 from journal.redaction import redacted_text
 from journal.steps import reason_of
+from journal.wording import counted as counted  # noqa: PLC0414 (commands take it from here)
 
 OK: Final = 0
 PROBLEM: Final = 1
@@ -212,11 +213,6 @@ def tracked(items: Iterable[Any], doing: str, total: int | None = None) -> Itera
 def say(message: str) -> None:
     """Tell a person what is going on, on standard error; `--quiet` silences it."""
     TOLD.print(message, markup=False)
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number of things as a person says it."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _print_error(error: Exception) -> None:

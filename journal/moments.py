@@ -12,6 +12,7 @@ from journal.events import Event
 
 _AGO: Final = re.compile(r"(\d+)\s*([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_TENTHS_UNTIL_SECONDS: Final = 9.95
 _COUNT: Final = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -94,3 +95,9 @@ def lasting(length: timedelta) -> str:
         if len(parts) == 2:  # noqa: PLR2004 (the two that the summary names)
             break
     return "".join(parts) or "0s"
+
+
+def took(length: timedelta) -> str:
+    """Return how long something took, for people: to a tenth of a second while that matters."""
+    seconds = max(0.0, length.total_seconds())
+    return f"{seconds:.1f}s" if seconds < _TENTHS_UNTIL_SECONDS else lasting(length)

@@ -99,3 +99,13 @@ def _completed(data: Completion, intent: Intent | None) -> str:
 
 def _because(reason: str) -> str:
     return f" ({reason})" if reason else ""
+
+
+def legible(text: str, replacement: str = "\N{REPLACEMENT CHARACTER}") -> str:
+    """Return a text in one line, without what could steer a terminal or turn the direction of what is around it."""
+    return "".join(char if char.isprintable() else " " if char.isspace() else replacement for char in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things as a person says it."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

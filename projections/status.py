@@ -1,8 +1,8 @@
-"""What the cluster becomes once the plan is carried out and every doubt resolved."""
+"""What the cluster becomes once the plan is carried out and every doubt resolved; how it, its operations and steps stand now."""
 
 from journal.events import ClusterStatus, OperationKind, PlanAction, VerdictName
 from projections.cases import Reading
-from projections.fold import History
+from projections.fold import History, Operation, Step
 from projections.verdicts import WORKING, Verdict, verdicts
 
 
@@ -59,3 +59,17 @@ def past_status(history: History) -> str:
     if history.unfinished is not None:
         return f"unfinished ({history.unfinished.kind})"
     return shown_status(history, owner_alive=False)
+
+
+def operation_outcome(operation: Operation, *, owner_alive: bool) -> str:
+    """Return how an operation ended, or that it did not."""
+    if operation.finished is not None:
+        return str(operation.outcome) if operation.taken_over_by is None else "taken over"
+    return "running" if owner_alive else "unfinished"
+
+
+def step_outcome(step: Step) -> str:
+    """Return how a step ended, or that it did not."""
+    if step.completion is not None:
+        return str(step.completion.outcome)
+    return "unfinished" if step.operation.finished is None else "never finished"

@@ -1,20 +1,18 @@
 """Copying clusters from the journal into files, and from files into the journal."""
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from journal.codec import FIRST_HASH, encode_line
 from journal.command_line import OK, CommandError, FreeCommand, NeedsJournal, counted, say, tracked
 from journal.commands.options import named
+from journal.commands.output import output
 from journal.errors import EventIdReused
 from journal.events import Event
-from journal.files import read_file, replaced
+from journal.files import read_file
 from journal.journal import Journal
 from journal.store import EventStore, Head
 from journal.verify import checked
@@ -35,7 +33,7 @@ class JournalExport(NeedsJournal, FreeCommand):
         with self.opened(parsed_args) as journal:
             heads = named(journal, parsed_args.clusters)
             count = 0
-            with _output(parsed_args.output) as out:
+            with output(parsed_args.output) as out:
                 for head in tracked(heads, "exporting", len(heads)):
                     for event in checked(journal.store, head):
                         out.write(encode_line(event))
@@ -104,22 +102,6 @@ def _other_streams(path: Path, but: set[str]) -> dict[str, list[Event]]:
         if event.stream not in but:
             streams.setdefault(event.stream, []).append(event)
     return streams
-
-
-@contextmanager
-def _output(path: Path | None) -> Iterator[IO[bytes]]:
-    if path is None:
-        if sys.stdout is None:
-            msg = "standard output is closed; name a file with --output"
-            raise CommandError(msg)
-        yield sys.stdout.buffer
-        return
-    try:
-        with replaced(path) as file:
-            yield file
-    except OSError as error:
-        msg = f"{path}: cannot be written: {error.strerror}"
-        raise CommandError(msg) from error
 
 
 def _check_ids_differ(path: Path, streams: dict[str, list[Event]]) -> None:

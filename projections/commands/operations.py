@@ -25,6 +25,7 @@ from journal.moments import lasting
 from journal.wording import subject
 from projections.commands.reading import Read, many
 from projections.fold import Operation, Step
+from projections.status import operation_outcome, step_outcome
 
 
 class OperationList(LookingCommand, ListCommand):
@@ -98,7 +99,7 @@ class OperationShow(LookingCommand, ShowCommand):
             "cloud": operation.asked.cloud,
             "began_at": shown(operation.started_at, parsed_args),
             "ended_at": shown(operation.finished_at, parsed_args),
-            "outcome": _outcome(read, operation),
+            "outcome": operation_outcome(operation, owner_alive=read.owner_alive),
             "cluster_status": str(operation.cluster_status or ""),
             "reason": operation.reason,
             "furthest_stage": str(operation.furthest_stage or "none"),
@@ -169,13 +170,6 @@ def _steps(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[tuple[
                 yield (read.history.stream, step.begun, step.recorded_at, *told), step.operation.id
 
 
-def step_outcome(step: Step) -> str:
-    """Return how a step ended, or that it did not."""
-    if step.completion is not None:
-        return str(step.completion.outcome)
-    return "unfinished" if step.operation.finished is None else "never finished"
-
-
 def _operations(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[tuple[Read, Operation]]:
     for read in many(journal, parsed_args):
         for operation in read.history.operations.values():
@@ -196,19 +190,13 @@ def _operation_row(read: Read, operation: Operation, parsed_args: argparse.Names
         str(operation.kind),
         shown(operation.started_at, parsed_args),
         lasting(ended_at - operation.started_at),
-        _outcome(read, operation),
+        operation_outcome(operation, owner_alive=read.owner_alive),
         str(operation.cluster_status or ""),
         str(operation.furthest_stage or "none"),
         len(operation.steps),
         sum(step.completion is None for step in operation.steps),
         operation.reason,
     )
-
-
-def _outcome(read: Read, operation: Operation) -> str:
-    if operation.finished:
-        return str(operation.outcome) if operation.taken_over_by is None else "taken over"
-    return "running" if read.owner_alive else "unfinished"
 
 
 def _step_line(step: Step) -> str:
