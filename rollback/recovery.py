@@ -16,6 +16,7 @@ from projections.fold import History, fold
 from rollback.choice import Choice, Most
 from rollback.closing import is_left_open
 from rollback.compensator import Report, preview
+from rollback.errors import ChoiceRefused
 from rollback.handler import Handler
 from rollback.plan import Plan, plan
 
@@ -116,9 +117,16 @@ def _treated(handler: Handler, cluster: str, treat: Callable[[Handler, History],
         return treat(told, history)
     except (Fenced, OwnerAlive):
         return None  # another conductor is at work on it
+    except ChoiceRefused as refusal:
+        return _failed(cluster, str(refusal), is_refused=True)
     except Exception as error:
         LOG.exception("cluster %s: it could not be recovered", cluster, extra=fields(cluster))
-        return Recovery(cluster, ClusterStatus.ERROR, deleted=0, kept=0, problems=(reason_of(error),), complete=False)
+        return _failed(cluster, reason_of(error))
+
+
+def _failed(cluster: str, problem: str, *, is_refused: bool = False) -> Recovery:
+    problems = (problem,)
+    return Recovery(cluster, ClusterStatus.ERROR, deleted=0, kept=0, problems=problems, complete=False, is_refused=is_refused)
 
 
 def _recover_one(handler: Handler, history: History, *, most: Most | None, plans: Mapping[str, Plan] | None) -> Recovery | None:

@@ -102,15 +102,16 @@ def terminal(scene: str, folder: Path) -> Iterator["Terminal"]:
             confirming, "ERRORS", Console(stderr=True, highlight=False, soft_wrap=True, force_terminal=True, no_color=True)
         )
         patch.setattr(OpenStackCloud, "connect", lambda *_: setting.cloud)
-        yield Terminal(folder, environment)
+        yield Terminal(folder, environment, setting)
 
 
 class Person(io.StringIO):
-    """Who sits at the terminal, and says yes to all that is asked."""
+    """Who sits at the terminal, and answers what is asked."""
 
-    def __init__(self, screen: io.TextIOBase) -> None:
+    def __init__(self, screen: io.TextIOBase, answer: Callable[[], str]) -> None:
         super().__init__()
         self._screen = screen
+        self._answer = answer
 
     def isatty(self) -> bool:
         """Whether somebody is there."""
@@ -118,17 +119,21 @@ class Person(io.StringIO):
 
     def readline(self, _size: int = -1, /) -> str:
         """Type an answer, which the terminal echoes."""
-        self._screen.write("y\n")
-        return "y\n"
+        answer = self._answer()
+        self._screen.write(answer)
+        return answer
 
 
 class Terminal:
     """A shell in a folder. `provjournal` is run in this process, on the cloud of the scene."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], scene: Scene) -> None:
         self.folder = folder
         self.environment = environment
+        self.scene = scene
         self.code = 0
+        self.answer: Callable[[], str] | None = lambda: "y\n"
+        """What the person answers who sits there; None if nobody does."""
 
     def run(self, command: str) -> str | None:
         """Run one command and return all that it prints; None where it is only checked, as it needs more than this tree."""
@@ -164,7 +169,7 @@ class Terminal:
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(out):
             patch.chdir(self.folder)
             patch.setattr(os, "environ", self.environment)
-            patch.setattr(sys, "stdin", Person(out))
+            patch.setattr(sys, "stdin", io.StringIO() if self.answer is None else Person(out, self.answer))
             try:
                 self.code = main(args)
             except SystemExit as ended:
