@@ -20,8 +20,9 @@ CLOUDS = {"nova", "running_full_cloud"}
 """The fixtures that start a cloud."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in two processes: let one have the cloud, the other the database servers, each started once.
+    """Where tests run in two processes: let one have the clouds, the other the database servers, each started once.
 
     The site is built by one of them.
     """
