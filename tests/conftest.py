@@ -20,7 +20,7 @@ CLOUDS = {"nova", "running_full_cloud"}
 """The fixtures that start a cloud."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in two processes: let one have the clouds, the other the database servers, each started once.
 
@@ -34,6 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("databases"))
         elif "site" in fixtures:
             item.add_marker(pytest.mark.xdist_group("site"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run in several processes each of which would start all clouds and servers: groups stand in node ids."""
+    grouped = (item for item in session.items if item.get_closest_marker("xdist_group"))
+    if hasattr(session.config, "workerinput") and not all("@" in item.nodeid for item in grouped):
+        msg = "this pytest and this pytest-xdist do not go together: tests are not grouped"
+        raise pytest.UsageError(msg)
 
 
 @pytest.fixture(scope="session")
