@@ -11,6 +11,11 @@ UNSETTLED: Final = frozenset({None, "BUILD", "UNKNOWN"})
 """The statuses of a server that may be about to take what it is made with: Nova does so while it builds it."""
 
 
+def named(user: str) -> str:
+    """Return a user as a person is told of it: a server by its id; what is none comes as what it is, `host h1`."""
+    return user if " " in user else f"server {user}"
+
+
 def made_with(origins: Origins, resource: Resource) -> Iterator[Resource]:
     """Yield the servers that were made with a resource."""
     for create in resource.used_by:

@@ -30,6 +30,7 @@ from projections.cases import Case, Reading
 from projections.fold import History
 from projections.origin import TIMELESS, Kind
 from projections.standing import DELETES
+from projections.users import named
 
 DELETE, KEEP, FIND, NOTHING = PlanAction.DELETE, PlanAction.KEEP, PlanAction.FIND, PlanAction.NONE
 NEW, UNNEEDED, UNSAFE, IN_SERVICE = VerdictName.NEW, VerdictName.UNNEEDED, VerdictName.UNSAFE, VerdictName.IN_SERVICE
@@ -313,7 +314,7 @@ def _verdict(case: Case, going: Collection[str]) -> Verdict | None:
         if user is not None:
             number = ROW_OF_USERS
             how = " stays, and" if user[0] in case.history.resources else ", which is not this cluster's,"
-            because = f"server {user[0]}{how} uses it"
+            because = f"{named(user[0])}{how} uses it"
             verdict, action, evidence = UNSAFE, KEEP, (*evidence, user[1])
     create = case.create or case.origin.create
     return Verdict(

@@ -9,7 +9,7 @@ from projections.coverage import was_found_by_mark
 from projections.fold import History, Resource
 from projections.origin import origins
 from projections.presence import lingers
-from projections.users import users
+from projections.users import named, users
 from rollback.cloud import Found
 from rollback.marks import Agreement, Marks, agreement, agreement_of_other
 from rollback.plan import Plan
@@ -75,11 +75,11 @@ def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dic
         judged = {id_ for id_ in unseen if _was_judged(resource, id_)}
         user = next((id_ for id_, _ in users(where, resource) if id_ not in let_go and id_ not in judged), None)
         made_with = next((by_create[step.id] for step in resource.used_by if step.id in by_create), None)
-        if user in unseen:
-            why = f"server {user} uses it, and is not seen here: if there is none, say again what this {verdict.kind} is"
+        if user is not None and user in unseen:
+            why = f"{named(user)} uses it, and is not seen here: if there is none, say again what this {verdict.kind} is"
             waits[verdict.id] = why
         elif user is not None:
-            waits[verdict.id] = f"server {user}, which uses it, is still there"
+            waits[verdict.id] = f"{named(user)}, which uses it, is still there"
         elif made_with is not None:
             waits[verdict.id] = f"server {made_with.id or made_with.name}, which was made with it, may still be there"
     return waits

@@ -336,7 +336,10 @@ def _attached(kind: ResourceKind, row: Any, users: Mapping[str, Sequence[str]]) 
 
 def _device_of(port: Any) -> list[str]:
     """Return what uses a port: a server, or what is none (a load balancer, a container), which is never known to be gone."""
-    return [port.device_id] if port.device_id else []
+    if not port.device_id:
+        return []
+    owner = port.device_owner or ""
+    return [port.device_id if not owner or owner.startswith("compute:") else f"{owner} {port.device_id}"]
 
 
 def _host_of(attachment: Mapping[str, Any]) -> str:

@@ -192,7 +192,7 @@ PORTS = {
         (None, ()),
         ("free", ()),
         ("served", ("vm-1",)),
-        ("vip", ("lb-1",)),
+        ("vip", ("Octavia lb-1",)),
         ("pod", ("pod-1",)),
         ("hidden", ("port hidden",)),
         ("foreign", ("port foreign",)),
