@@ -169,17 +169,18 @@ class Journal:
         """Record an operator's word that a create made nothing, or that what it made is gone: it is not in doubt any more."""
         return self._existing(cluster).append_next(OperatorResolved(Word.GONE, by, reason, step=step))[0]
 
-    def abandon(self, cluster: str, *, by: str, reason: str) -> Event:
-        """End the unfinished operation as one that nobody can finish: nothing that it left is deleted for it any more.
+    def abandon(self, cluster: str, operation: UUID, *, by: str, reason: str) -> Event:
+        """End this unfinished operation as one that nobody can finish: nothing that it left is deleted for it any more.
 
-        Who gave it up and why stands in its end. It stays reported as left over, for a person to decide. Raises
-        UnknownStream, OwnerAlive, OutOfOrder where nothing is unfinished, and VersionConflict if somebody was faster.
+        Who gave it up and why stands in its end. It stays reported as left over, for a person to decide; a request for the
+        cluster's deletion ends with it. Raises UnknownStream, OwnerAlive, OutOfOrder where it is not the operation that is
+        unfinished, and VersionConflict if somebody was faster.
         """
         stream = self._existing(cluster)
         self.refuse_live_owner(cluster, even_own=True)
-        operation = stream.unfinished
-        if operation is None:
-            msg = f"no operation of {cluster!r} is unfinished: there is nothing to abandon"
+        if operation != stream.unfinished:
+            now = "none is" if stream.unfinished is None else f"{stream.unfinished} is"
+            msg = f"operation {operation} of {cluster!r} is not unfinished any more: {now}. Nothing was abandoned"
             raise OutOfOrder(msg)
         status = ClusterStatus.DELETED if stream.is_deleted else ClusterStatus.ERROR
         end = OperationFinished(OperationOutcome.ABANDONED, status, f"abandoned by {by}{f': {reason}' if reason else ''}")

@@ -1,6 +1,6 @@
 """What a person chose for one compensation: how much it may delete, what of it, and by which plan. Pure."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, Self
 
 import attrs
@@ -54,6 +54,10 @@ class Choice:
     reason: str = ""
     plan: PlanMade | None = None
     """The plan that was looked at. Another one is not carried out."""
+    confirmed: Collection[str] | None = None
+    """The ids of all that a person has looked at and said may be deleted: nothing else is. None: nobody was to be asked."""
+    for_deletion: bool = False
+    """Whether what was looked at is the deletion of a cluster whose record is gone; without having been asked it is, too."""
 
     def __attrs_post_init__(self) -> None:
         if (self.only or self.keep) and not self.by:
@@ -75,6 +79,17 @@ class Choice:
         changes = [] if self.plan is None else list(differences(self.plan, chosen))
         if changes:
             raise ChoiceRefused(chosen.stream, "the plan is not the one that was looked at", changes)
+
+    @property
+    def may_ask_for_deletion(self) -> bool:
+        """Whether the deletion of a cluster may be asked for because its record is gone."""
+        return self.confirmed is None or self.for_deletion
+
+    def unconfirmed(self, due: Iterable[Verdict]) -> frozenset[str]:
+        """Return which of what is to be deleted nobody has said yes to, although somebody was asked."""
+        if self.confirmed is None:
+            return frozenset()
+        return frozenset(verdict.id for verdict in due if verdict.id is not None).difference(self.confirmed)
 
     def words(self, now: Plan) -> list[OperatorResolved]:
         """Return the operator's words that make the plan one that keeps what is to be kept."""

@@ -15,6 +15,8 @@ import attrs
 from journal.errors import OwnerAlive, VersionConflict
 from journal.events import (
     ClusterStatus,
+    Data,
+    DeletionRequested,
     ErrorDuring,
     ErrorRecorded,
     HoldPlaced,
@@ -44,6 +46,7 @@ from rollback.owners import why_in_doubt, why_unseen
 from rollback.plan import Plan, plan
 from rollback.progress import Progress
 
+UNCONFIRMED: Final = "nobody has said yes to its deletion: it came to that after the look. Run it again"
 MOST_ROUNDS: Final = 20
 """How often a plan is made anew in one compensation because others appended meanwhile."""
 
@@ -93,6 +96,8 @@ class Preview:
     plan: Plan
     refusal: str | None
     """Why it would delete nothing, whatever the plan says: a hold, or more deletions than are allowed."""
+    for_deletion: bool = False
+    """Whether it would ask for the cluster's deletion first, because its record is gone."""
 
 
 def preview(
@@ -103,19 +108,21 @@ def preview(
     choice: Choice = NO_CHOICE,
     wait: bool = False,
     progress: Progress = lambda _: None,
+    deletion: DeletionRequested | None = None,
 ) -> Preview:
     """Return what a rollback with this choice would do now. It lists the cloud and appends nothing.
 
-    Raises what `rollback_cluster` raises.
+    `deletion`: what would be asked for before. Raises what `rollback_cluster` raises.
     """
     stream = journal.stream(cluster)
     await_owner(journal, cluster, wait=wait, progress=progress)
     stream.refresh()
     journal.refuse_damage(cluster)
     observation = look(journal, cloud, fold(stream.events), progress)
-    history = _foreseen(stream, observation, choice)
+    history = _foreseen(stream, observation, choice, deletion)
     made = plan(history)
-    return Preview(made, held(history) or choice.objection(history, made, ()))
+    refusal = held(history) or choice.objection(history, made, ())
+    return Preview(made, refusal, for_deletion=deletion is not None)
 
 
 def rollback_cluster(
@@ -382,7 +389,8 @@ class _Compensation:
         self, due: Sequence[Verdict], marked: Marked, waits: Mapping[str, str], gone: Collection[str | None]
     ) -> Iterator[tuple[Verdict, str | None]]:
         """Yield why each of some things cannot be deleted now, or None if it can."""
-        told = {**waits, **self.deleting.given_up}
+        unconfirmed = dict.fromkeys(self.choice.unconfirmed(due), UNCONFIRMED)
+        told = {**waits, **self.deleting.given_up, **unconfirmed}
         history = self.history
         with self.journal.threads.pool(self.journal.settings.deletes_at_once) as pool:
             shown = list(pool.map(lambda verdict: None if verdict.id in told else self._shown(verdict, marked), due))
@@ -449,7 +457,7 @@ class _Compensation:
             cluster_status=ClusterStatus.ERROR if open_ else now.cluster_status,
             deleted=tuple(self.deleting.deleted),
             problems=tuple(self.problems),
-            is_refused=self.is_refused,
+            is_refused=self.is_refused or bool(self.choice.unconfirmed(now.having(PlanAction.DELETE))),
             is_open=open_,
             waits=waits_for_users(history, now),
             reason=self._what_went_wrong(),
@@ -458,12 +466,19 @@ class _Compensation:
         )
 
 
-def _foreseen(stream: Stream, observation: Observation, choice: Choice) -> History:
+def _foreseen(stream: Stream, observation: Observation, choice: Choice, deletion: DeletionRequested | None = None) -> History:
     """Return what the stream will amount to once it was told what was observed and chosen. Raises ChoiceRefused."""
-    history = fold((*stream.events, stream.draft(observation.event)))
+    history = fold(stream.events)
+
+    def tell(data: Data) -> None:
+        history.apply(attrs.evolve(stream.draft(data), version=history.version + 1))
+
+    if deletion is not None:
+        tell(deletion)
+    tell(observation.event)
     choice.refuse(plan(history))
     for word in choice.words(plan(history)):
-        history.apply(attrs.evolve(stream.draft(word), version=history.version + 1))
+        tell(word)
     choice.refuse_another(plan(history))
     return history
 

@@ -12,7 +12,15 @@ from typing import Any, Final
 import attrs
 
 from journal.errors import Fenced, JournalError, OwnerAlive, StoreError
-from journal.events import ClusterStatus, ErrorDuring, ErrorRecorded, OperationKind, OperationOutcome, VerdictName
+from journal.events import (
+    ClusterStatus,
+    DeletionRequested,
+    ErrorDuring,
+    ErrorRecorded,
+    OperationKind,
+    OperationOutcome,
+    VerdictName,
+)
 from journal.journal import Journal
 from journal.recorder import Operation
 from journal.redaction import RedactingFilter
@@ -23,7 +31,7 @@ from projections.fold import fold
 from rollback.choice import NO_CHOICE, Choice
 from rollback.closing import is_left_open
 from rollback.cloud import Cloud
-from rollback.compensator import Report, await_owner, rollback_cluster
+from rollback.compensator import Preview, Report, await_owner, preview, rollback_cluster
 from rollback.errors import ChoiceRefused, NotEmpty
 from rollback.plan import plan
 from rollback.progress import Progress
@@ -109,7 +117,9 @@ class Handler:
         stream = self.journal.stream(cluster)
         await_owner(self.journal, cluster, wait=wait, progress=self.progress)
         stream.refresh()
-        self._delete_without_record(stream)
+        deletion = self._deletion_without_record(stream)
+        if deletion is not None and choice.may_ask_for_deletion:
+            stream.request_deletion(deletion.by, deletion.reason)
         try:
             report = rollback_cluster(self.journal, self.cloud, cluster, choice=choice, wait=wait, progress=self.progress)
         except (Fenced, OwnerAlive, ChoiceRefused):
@@ -119,6 +129,12 @@ class Handler:
             raise
         self.tell_report(report)
         return report
+
+    def preview(self, cluster: str, *, wait: bool = False, choice: Choice = NO_CHOICE) -> Preview:
+        """Return what `compensate` would do now; nothing is changed, appended or told. Raises what `compensate` raises."""
+        await_owner(self.journal, cluster, wait=wait, progress=self.progress)
+        deletion = self._deletion_without_record(self.journal.stream(cluster))
+        return preview(self.journal, self.cloud, cluster, choice=choice, wait=wait, progress=self.progress, deletion=deletion)
 
     def tell_report(self, report: Report) -> None:
         """Tell the record what a compensation came to."""
@@ -235,11 +251,12 @@ class Handler:
             LOG.exception("cluster %s: its record cannot be asked, and is taken to be there", cluster, extra=fields(cluster))
             return False
 
-    def _delete_without_record(self, stream: Stream) -> None:
-        """Ask for the cluster's deletion if its operation is unfinished and its record is gone."""
+    def _deletion_without_record(self, stream: Stream) -> DeletionRequested | None:
+        """Return the request for the cluster's deletion, if its operation is unfinished and its record is gone."""
         history = fold(stream.events)
         if history.unfinished is not None and history.deletion_asked is None and self._is_gone(stream.id):
-            stream.request_deletion(self.journal.conductor, RECORD_IS_GONE)
+            return DeletionRequested(self.journal.conductor, RECORD_IS_GONE)
+        return None
 
 
 def handled(kind: OperationKind) -> Callable[[Callable[..., object]], Callable[..., None]]:

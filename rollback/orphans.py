@@ -93,7 +93,7 @@ def sweep(handler: Handler, *, at_once: int = AT_ONCE) -> Sweep:
     journal, cloud = handler.journal, handler.cloud
     versions: dict[str, int] = {}
     kinds, silent = [kind for kind in ResourceKind if kind in cloud.kinds], list[ResourceKind]()
-    for head in journal.store.heads():
+    for head in journal.store.heads(damaged=[]):  # what a damaged cluster has is reported when it is judged
         if not versions:
             check_clocks(cloud, head.read_at, journal.clock.now(), kinds, silent)
         versions[head.stream] = head.version
@@ -138,15 +138,22 @@ class _Listed:
         return cls(found, servers.hides_down_cells, unlisted)
 
 
-def delete_orphans(handler: Handler, found: Sweep, *, at_once: int = AT_ONCE, most: Most | None = None) -> Iterator[Swept]:
+def delete_orphans(
+    handler: Handler, found: Sweep, *, at_once: int = AT_ONCE, most: Most | None = None, only_these: bool = False
+) -> Iterator[Swept]:
     """Delete the orphans that a sweep found, in an operation of kind sweep for each cluster; yield what came of each.
 
-    Each cluster is looked at again: what its plan says then is what is done. `most`: as in `Choice`.
+    Each cluster is looked at again: what its plan says then is what is done; `only_these`: nothing is deleted but what the
+    sweep found. `most`: as in `Choice`.
     """
-    choice = Choice(most)
+
+    def choice(cluster: str) -> Choice:
+        ids = [orphan.id for orphan in found.orphans if orphan.cluster == cluster and orphan.is_deletable]
+        return Choice(most, confirmed=ids if only_these else None)
+
     with handler.journal.threads.pool(at_once) as pool:
         try:
-            for done in as_completed([pool.submit(_deleted, handler, cluster, choice) for cluster in found.deletable]):
+            for done in as_completed([pool.submit(_deleted, handler, cluster, choice(cluster)) for cluster in found.deletable]):
                 yield done.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

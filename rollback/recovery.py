@@ -8,14 +8,14 @@ from typing import Final, Self
 
 import attrs
 
-from journal.errors import Fenced, OwnerAlive
+from journal.errors import DamagedStream, Fenced, OwnerAlive
 from journal.events import ClusterStatus, PlanAction
 from journal.steps import reason_of
 from journal.telemetry import fields
 from projections.fold import History, fold
 from rollback.choice import Choice, Most
 from rollback.closing import is_left_open
-from rollback.compensator import Report, preview
+from rollback.compensator import Preview, Report
 from rollback.errors import ChoiceRefused
 from rollback.handler import Handler
 from rollback.plan import Plan, plan
@@ -41,8 +41,8 @@ class Recovery:
     """Whether nothing is left to do."""
     is_refused: bool = False
     """Whether a person stands against what is left to do: a hold, or more deletions than are allowed."""
-    plan: Plan | None = None
-    """The plan that was carried out, or would be; None where there was none."""
+    preview: Preview | None = None
+    """What it would do, where nothing was done yet."""
 
     @classmethod
     def of_report(cls, report: Report) -> Self:
@@ -55,38 +55,42 @@ class Recovery:
             problems=report.problems,
             complete=report.complete,
             is_refused=report.is_refused,
-            plan=report.planned,
         )
 
     @classmethod
-    def of_plan(cls, made: Plan, refusal: str | None = None) -> Self:
-        """Return what would be done; `refusal`: why nothing would be deleted all the same."""
+    def of_preview(cls, foreseen: Preview) -> Self:
+        """Return what would be done."""
+        recovery = cls.of_plan(foreseen.plan)
+        problems = (*recovery.problems, *filter(None, (foreseen.refusal,)))
+        return attrs.evolve(recovery, problems=problems, is_refused=foreseen.refusal is not None, preview=foreseen)
+
+    @classmethod
+    def of_plan(cls, made: Plan) -> Self:
+        """Return what would be done by a plan."""
         doubts = tuple(f"{verdict.name} is in doubt" for verdict in made.having(PlanAction.FIND))
         return cls(
             made.stream,
             made.cluster_status,
             deleted=len(made.having(PlanAction.DELETE)),
             kept=len(made.kept),
-            problems=(*doubts, *filter(None, (refusal,))),
+            problems=doubts,
             complete=made.is_settled,
-            is_refused=refusal is not None,
-            plan=made,
         )
 
 
 def recover(
-    handler: Handler, *, at_once: int = AT_ONCE, most: Most | None = None, plans: Mapping[str, Plan] | None = None
+    handler: Handler, *, at_once: int = AT_ONCE, most: Most | None = None, choices: Mapping[str, Choice] | None = None
 ) -> Iterator[Recovery]:
     """Compensate every cluster that has something unfinished and no living owner; yield what came of each as it ends.
 
     A record that was not told how the last operation of its cluster ended is told now. Clusters that another conductor
     is at work on are left to it, and those of another cloud to whoever recovers that one, so this is safe to run on
     every conductor at once. One cluster that cannot be recovered does not stop the others. `most`: how many resources may be
-    deleted in one cluster, as `Choice` says; `plans`: those that were looked at, by cluster: nothing else is deleted then.
+    deleted in one cluster, as `Choice` says; `choices`: what a person chose, by cluster: nothing else is deleted then.
 
     Raises StoreUnavailable where the journal cannot be read.
     """
-    return _each(handler, at_once, partial(_recover_one, most=most, plans=plans))
+    return _each(handler, at_once, partial(_recover_one, most=most, choices=choices))
 
 
 def foresee(handler: Handler, *, at_once: int = AT_ONCE, most: Most | None = None) -> Iterator[Recovery]:
@@ -96,7 +100,9 @@ def foresee(handler: Handler, *, at_once: int = AT_ONCE, most: Most | None = Non
 
 def _each(handler: Handler, at_once: int, treat: Callable[[Handler, History], Recovery | None]) -> Iterator[Recovery]:
     """Treat each cluster that may have something left to do, many at once."""
-    heads = [head for head in handler.journal.store.heads(unsettled=True) if not head.owner_alive]
+    damaged: list[DamagedStream] = []
+    heads = [head for head in handler.journal.store.heads(unsettled=True, damaged=damaged) if not head.owner_alive]
+    yield from (_failed(damage.stream, str(damage)) for damage in damaged)
     with handler.journal.threads.pool(at_once) as pool:
         try:
             for done in as_completed([pool.submit(_treated, handler, head.stream, treat) for head in heads]):
@@ -129,12 +135,12 @@ def _failed(cluster: str, problem: str, *, is_refused: bool = False) -> Recovery
     return Recovery(cluster, ClusterStatus.ERROR, deleted=0, kept=0, problems=problems, complete=False, is_refused=is_refused)
 
 
-def _recover_one(handler: Handler, history: History, *, most: Most | None, plans: Mapping[str, Plan] | None) -> Recovery | None:
+def _recover_one(
+    handler: Handler, history: History, *, most: Most | None, choices: Mapping[str, Choice] | None
+) -> Recovery | None:
     if is_left_open(history):
-        looked_at = None if plans is None else plans.get(history.stream)
-        if plans is not None and looked_at is None:
-            return None  # it came to that since somebody looked
-        choice = Choice(most, plan=None if looked_at is None else looked_at.as_event())
+        unseen = Choice(most, confirmed=())
+        choice = Choice(most) if choices is None else choices.get(history.stream, unseen)
         report = handler.compensate(history.stream, choice=choice)
         recovery = Recovery.of_report(report)
         is_over = report.complete and not report.waits
@@ -157,8 +163,7 @@ def _untold(recovery: Recovery) -> Recovery:
 def _foresee_one(handler: Handler, history: History, *, most: Most | None) -> Recovery | None:
     if not is_left_open(history):
         return None
-    foreseen = preview(handler.journal, handler.cloud, history.stream, choice=Choice(most), progress=handler.progress)
-    return Recovery.of_plan(foreseen.plan, foreseen.refusal)
+    return Recovery.of_preview(handler.preview(history.stream, choice=Choice(most)))
 
 
 def _prefixed(handler: Handler, cluster: str, message: str) -> None:

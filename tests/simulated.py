@@ -159,6 +159,8 @@ class SimulatedCloud:
         """Servers that listings leave out, as Nova does between two pages; asking for the id shows them."""
         self.page = 1000
         """How many servers fit on a page of a listing."""
+        self.on_listing: Callable[[], None] = lambda: None
+        """Called before everything is listed, which each look at the cloud ends with."""
         self.delete_seconds = 0.0
         self.delete_goes_to_error = 0
         self.skew = timedelta()
@@ -277,6 +279,7 @@ class SimulatedCloud:
 
     def list_all(self) -> Everything:
         """Return all servers; of cells that are down only if all fit on one page."""
+        self.on_listing()
         self._call("list_all", "")
         pages = len(self._listed()) > self.page
         return Everything([s.shown() for s in self._listed() if not (pages and s.cell_is_down)], hides_down_cells=pages)

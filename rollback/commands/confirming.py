@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterable
 
 from journal.command_line import ERRORS, REFUSED, CommandError
-from journal.events import PlanAction
+from journal.events import PlanAction, PlannedVerdict
+from journal.wording import legible
 from projections.verdicts import Verdict
 
 
@@ -16,12 +17,13 @@ def add_yes(parser: argparse.ArgumentParser) -> None:
 
 def confirm(question: str, details: Iterable[str] = ()) -> None:
     """Ask on the terminal, and return if the answer is yes. Raises CommandError if it is not, or nobody can be asked."""
-    if not (sys.stdin.isatty() and ERRORS.is_terminal):
+    question = legible(question)
+    if sys.stdin is None or not (sys.stdin.isatty() and ERRORS.is_terminal):
         msg = f"{question} Nobody can be asked here: give --yes to do it, or --dry-run to look first. Nothing was changed."
         raise CommandError(msg)
     for line in details:
-        ERRORS.print(f"  {line}", markup=False)
-    ERRORS.print(f"{question} [y/N] ", markup=False, end="")
+        ERRORS.print(f"  {legible(line)}", markup=False, emoji=False)
+    ERRORS.print(f"{question} [y/N] ", markup=False, emoji=False, end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         msg = "not confirmed: nothing was changed"
         raise CommandError(msg, REFUSED)
@@ -31,6 +33,11 @@ def deletions(verdicts: Iterable[Verdict]) -> list[str]:
     """Return what is to be deleted, a line each."""
     due = (verdict for verdict in verdicts if verdict.action is PlanAction.DELETE)
     return [f"{verdict.kind} {verdict.id} ({verdict.name or 'without a name'}): {verdict.because}" for verdict in due]
+
+
+def ids_of(rows: Iterable[Verdict | PlannedVerdict]) -> frozenset[str]:
+    """Return the ids of what is known by one."""
+    return frozenset(row.id for row in rows if row.id is not None)
 
 
 def numbered(verdicts: Iterable[Verdict]) -> str:

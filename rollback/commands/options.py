@@ -1,6 +1,7 @@
 """What commands that act on a cloud have in common: which cloud, whose records, and how their errors end."""
 
 import argparse
+import math
 import os
 import shlex
 import time
@@ -163,7 +164,7 @@ def shown() -> Iterator[Progress]:
 def seconds(text: str) -> float:
     """Read a length of time."""
     found = float(text)
-    if found < 0:
+    if not math.isfinite(found) or found < 0:
         msg = "expected 0 or more"
         raise argparse.ArgumentTypeError(msg)
     return found

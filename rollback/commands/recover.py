@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from journal.command_line import PROBLEM, REFUSED, CommandError, counted, say
 from journal.commands.options import number
-from journal.errors import StoreError
+from journal.errors import JournalError
 from journal.events import PlanAction
 from journal.metrics import JournalMetrics
-from rollback.commands.confirming import add_yes, confirm, deletions, numbered
+from rollback.choice import Choice
+from rollback.commands.confirming import add_yes, confirm, deletions, ids_of, numbered
 from rollback.commands.options import CompensatingCommand, add_most, seconds
 from rollback.handler import Handler
-from rollback.plan import Plan
 from rollback.recovery import AT_ONCE, Recovery, foresee, recover
 
 COLUMNS = ("Cluster", "Status", "Deleted", "Kept", "Left to do")
@@ -60,9 +60,11 @@ class Recover(CompensatingCommand):
 
     def _once(self, handler: Handler, parsed_args: argparse.Namespace) -> list[Recovery]:
         if parsed_args.dry_run:
-            return list(_foreseen(handler, parsed_args))
-        plans = None if parsed_args.yes else _confirmed(handler, parsed_args)
-        found = list(_recovered(handler, parsed_args, plans))
+            foreseen = _foreseen(handler, parsed_args)
+            self.code = PROBLEM if any(recovery.preview is None for recovery in foreseen) else self.code
+            return foreseen
+        choices = None if parsed_args.yes else _confirmed(handler, _foreseen(handler, parsed_args), parsed_args)
+        found = list(_recovered(handler, parsed_args, choices))
         left = [recovery for recovery in found if not recovery.complete]
         if left:
             self.code = REFUSED if all(recovery.is_refused for recovery in left) else PROBLEM
@@ -79,28 +81,39 @@ def _refuse_idle_options(parsed_args: argparse.Namespace) -> None:
         raise CommandError(msg)
 
 
-def _confirmed(handler: Handler, parsed_args: argparse.Namespace) -> dict[str, Plan]:
-    """Return the plans that a person has said yes to, by cluster; those that delete nothing need no yes."""
-    foreseen = [recovery for recovery in _foreseen(handler, parsed_args) if recovery.plan is not None]
-    due = [
-        (recovery.cluster, verdict)
+def _confirmed(handler: Handler, foreseen: Sequence[Recovery], parsed_args: argparse.Namespace) -> dict[str, Choice]:
+    """Return what a person has said yes to, by cluster. Of what is not in it nothing may be deleted."""
+    due = {
+        recovery.cluster: recovery.preview.plan.having(PlanAction.DELETE)
         for recovery in foreseen
-        if recovery.plan is not None and not recovery.is_refused
-        for verdict in recovery.plan.having(PlanAction.DELETE)
-    ]
-    if due:
-        clusters = counted(len({cluster for cluster, _ in due}), "cluster")
-        details = (f"{cluster}: {line}" for cluster, verdict in due for line in deletions([verdict]))
-        confirm(f"Delete {numbered(verdict for _, verdict in due)} of {clusters} in cloud {handler.cloud.name}?", details)
-    return {recovery.cluster: recovery.plan for recovery in foreseen if recovery.plan is not None}
+        if recovery.preview is not None and not recovery.is_refused
+    }
+    asked = [(cluster, verdict) for cluster, verdicts in due.items() for verdict in verdicts]
+    if not asked:
+        return {}
+    clusters = counted(len({cluster for cluster, _ in asked}), "cluster")
+    details = (f"{cluster}: {line}" for cluster, verdict in asked for line in deletions([verdict]))
+    confirm(f"Delete {numbered(verdict for _, verdict in asked)} of {clusters} in cloud {handler.cloud.name}?", details)
+    return {
+        recovery.cluster: Choice(
+            parsed_args.max_deletions,
+            plan=recovery.preview.plan.as_event(),
+            confirmed=ids_of(due[recovery.cluster]),
+            for_deletion=recovery.preview.for_deletion,
+        )
+        for recovery in foreseen
+        if recovery.preview is not None and due.get(recovery.cluster)
+    }
 
 
-def _foreseen(handler: Handler, parsed_args: argparse.Namespace) -> Iterator[Recovery]:
-    return foresee(handler, at_once=parsed_args.at_once, most=parsed_args.max_deletions)
+def _foreseen(handler: Handler, parsed_args: argparse.Namespace) -> list[Recovery]:
+    return list(foresee(handler, at_once=parsed_args.at_once, most=parsed_args.max_deletions))
 
 
-def _recovered(handler: Handler, parsed_args: argparse.Namespace, plans: Mapping[str, Plan] | None = None) -> Iterator[Recovery]:
-    return recover(handler, at_once=parsed_args.at_once, most=parsed_args.max_deletions, plans=plans)
+def _recovered(
+    handler: Handler, parsed_args: argparse.Namespace, choices: Mapping[str, Choice] | None = None
+) -> Iterator[Recovery]:
+    return recover(handler, at_once=parsed_args.at_once, most=parsed_args.max_deletions, choices=choices)
 
 
 def _watch(handler: Handler, parsed_args: argparse.Namespace) -> None:
@@ -110,7 +123,7 @@ def _watch(handler: Handler, parsed_args: argparse.Namespace) -> None:
         try:
             for recovery in _recovered(handler, parsed_args):
                 say(_told(recovery))
-        except StoreError as error:
+        except JournalError as error:
             say(f"{error} Trying again in {pause:g} s.")
         handler.journal.clock.sleep(pause)
 

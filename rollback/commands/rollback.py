@@ -9,12 +9,11 @@ import msgspec
 
 from journal.command_line import OK, PROBLEM, REFUSED, CommandError, say
 from journal.commands.options import add_by
-from journal.events import PlanAction, PlanMade
+from journal.events import ClusterStatus, PlanAction, PlanMade
 from rollback.choice import Choice
-from rollback.commands.confirming import add_yes, confirm, deletions, numbered
+from rollback.commands.confirming import add_yes, confirm, deletions, ids_of, numbered
 from rollback.commands.options import CompensatingCommand, add_most
 from rollback.commands.tables import COLUMNS, counts, result, rows, told, write_plan
-from rollback.compensator import Preview, preview
 from rollback.handler import Handler
 
 
@@ -77,10 +76,12 @@ class Rollback(CompensatingCommand):
 
 
 def _preview(handler: Handler, choice: Choice, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[tuple[object, ...]]]:
-    foreseen = _foreseen(handler, choice, parsed_args)
+    foreseen = handler.preview(parsed_args.cluster, choice=choice, wait=parsed_args.wait)
     made = foreseen.plan
     if parsed_args.out is not None:
         write_plan(parsed_args.out, made)
+    if foreseen.for_deletion:
+        say("the record of the cluster is gone: its deletion would be asked for")
     if foreseen.refusal is not None:
         say(f"a rollback would delete nothing: {foreseen.refusal}")
     say(f"{counts(made)}; cluster {made.stream} would become {made.cluster_status}. This was a dry run: nothing was changed")
@@ -88,31 +89,30 @@ def _preview(handler: Handler, choice: Choice, parsed_args: argparse.Namespace) 
 
 
 def _confirmed(handler: Handler, choice: Choice, parsed_args: argparse.Namespace) -> Choice:
-    """Return the choice with the plan that a person has said yes to; as it is, where nothing would be deleted."""
-    foreseen = _foreseen(handler, choice, parsed_args)
+    """Return the choice with what a person has said yes to; where nobody is asked, nothing may be deleted."""
+    foreseen = handler.preview(parsed_args.cluster, choice=choice, wait=parsed_args.wait)
     due = foreseen.plan.having(PlanAction.DELETE)
     if not due or foreseen.refusal is not None:
-        return choice
-    confirm(f"Delete {numbered(due)} of cluster {parsed_args.cluster} in cloud {handler.cloud.name}?", deletions(due))
-    return attrs.evolve(choice, plan=foreseen.plan.as_event())
-
-
-def _foreseen(handler: Handler, choice: Choice, parsed_args: argparse.Namespace) -> Preview:
-    journal, cloud, cluster = handler.journal, handler.cloud, parsed_args.cluster
-    return preview(journal, cloud, cluster, choice=choice, wait=parsed_args.wait, progress=handler.progress)
+        return attrs.evolve(choice, confirmed=())
+    why = " Its record is gone." if foreseen.for_deletion else ""
+    confirm(f"Delete {numbered(due)} of cluster {parsed_args.cluster} in cloud {handler.cloud.name}?{why}", deletions(due))
+    return attrs.evolve(choice, plan=foreseen.plan.as_event(), confirmed=ids_of(due), for_deletion=foreseen.for_deletion)
 
 
 def _choice(parsed_args: argparse.Namespace) -> Choice:
     if parsed_args.out is not None and not parsed_args.dry_run:
         msg = "--out writes the plan of a dry run: give --dry-run, too."
         raise CommandError(msg)
+    looked_at = None if parsed_args.plan is None else _read(parsed_args.plan, parsed_args.cluster)
     return Choice(
         most=parsed_args.max_deletions,
         only=tuple(parsed_args.only),
         keep=tuple(parsed_args.keep),
         by=parsed_args.by,
         reason=parsed_args.reason,
-        plan=None if parsed_args.plan is None else _read(parsed_args.plan, parsed_args.cluster),
+        plan=looked_at,
+        confirmed=None if looked_at is None else ids_of(row for row in looked_at.verdicts if row.action is PlanAction.DELETE),
+        for_deletion=looked_at is not None and looked_at.cluster_status is ClusterStatus.DELETED,
     )
 
 
@@ -124,7 +124,7 @@ def _read(path: Path, cluster: str) -> PlanMade:
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}."
         raise CommandError(msg) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError) as error:
         msg = f"{path} is no plan, as `rollback CLUSTER --dry-run --out FILE` writes it: {error}."
         raise CommandError(msg) from error
     if document.get("stream") != cluster:

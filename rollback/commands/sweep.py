@@ -1,10 +1,11 @@
 """Finding what nobody accounts for, in the whole cloud."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from journal.command_line import OK, PROBLEM, counted, say
 from journal.commands.options import number
+from projections.verdicts import Verdict
 from rollback.commands.confirming import add_yes, confirm
 from rollback.commands.options import CompensatingCommand, add_most
 from rollback.handler import Handler
@@ -46,11 +47,12 @@ class SweepCommand(CompensatingCommand):
             found = sweep(handler, at_once=parsed_args.at_once)
             if parsed_args.delete and not parsed_args.yes:
                 _confirm(handler, found)
-            deleted = _delete(handler, found, parsed_args) if parsed_args.delete else set()
+            deleted = _delete(handler, found, parsed_args) if parsed_args.delete else {}
         say(_summary(found, deleted))
         left = [orphan for orphan in found.orphans if orphan.id not in deleted]
         self.code = PROBLEM if left or found.unreadable or found.unlisted else OK
-        return COLUMNS, [_row(orphan, deleted) for orphan in found.orphans]
+        more = [deleted[id_] for id_ in sorted(deleted.keys() - {orphan.id for orphan in found.orphans})]
+        return COLUMNS, [*(_row(orphan, deleted) for orphan in found.orphans), *more]
 
 
 def _confirm(handler: Handler, found: Sweep) -> None:
@@ -61,17 +63,26 @@ def _confirm(handler: Handler, found: Sweep) -> None:
         confirm(f"Delete {what} of {counted(len(found.deletable), 'cluster')} in cloud {handler.cloud.name}?", details)
 
 
-def _delete(handler: Handler, found: Sweep, parsed_args: argparse.Namespace) -> set[str]:
-    deleted: set[str] = set()
-    for swept in delete_orphans(handler, found, at_once=parsed_args.at_once, most=parsed_args.max_deletions):
+def _delete(handler: Handler, found: Sweep, parsed_args: argparse.Namespace) -> dict[str, tuple[object, ...]]:
+    """Delete, and return a row of each that was deleted, by id."""
+    deleted: dict[str, tuple[object, ...]] = {}
+    most, at_once = parsed_args.max_deletions, parsed_args.at_once
+    for swept in delete_orphans(handler, found, at_once=at_once, most=most, only_these=not parsed_args.yes):
         problems = (swept.problem,) if swept.report is None else swept.report.problems
         for problem in problems:
             say(f"cluster {swept.cluster}: left to do: {problem}")
-        deleted.update(() if swept.report is None else swept.report.deleted)
+        if swept.report is not None:
+            verdicts = {verdict.id: verdict for verdict in (*swept.report.plan.verdicts, *swept.report.planned.verdicts)}
+            deleted |= {id_: _deleted_row(swept.cluster, verdicts[id_]) for id_ in swept.report.deleted}
     return deleted
 
 
-def _summary(found: Sweep, deleted: set[str]) -> str:
+def _deleted_row(cluster: str, verdict: Verdict) -> tuple[object, ...]:
+    name, judged = verdict.name or "", (str(verdict.verdict), str(verdict.action))
+    return cluster, str(verdict.kind), verdict.id, name, *judged, verdict.because, "deleted"
+
+
+def _summary(found: Sweep, deleted: Collection[str]) -> str:
     unreadable = f"; {counted(found.unreadable, 'server')} in cells that are down cannot be judged" if found.unreadable else ""
     if found.hides_down_cells:
         unreadable += "; the listing had several pages, so servers in cells that are down are missing in it"
@@ -81,7 +92,7 @@ def _summary(found: Sweep, deleted: set[str]) -> str:
     return f"{seen}, {len(deleted)} deleted{unreadable}"
 
 
-def _row(orphan: Orphan, deleted: set[str]) -> tuple[object, ...]:
+def _row(orphan: Orphan, deleted: Collection[str]) -> tuple[object, ...]:
     verdict = "" if orphan.verdict is None else str(orphan.verdict.verdict)
     action = "keep" if orphan.verdict is None else str(orphan.verdict.action)
     result = "deleted" if orphan.id in deleted else "still there"

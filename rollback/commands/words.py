@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Sequence
 from uuid import UUID
 
-from journal.command_line import CommandError, ListCommand, NeedsJournal, say
+from journal.command_line import REFUSED, CommandError, ListCommand, NeedsJournal, say
 from journal.commands.options import add_by, named, text
+from journal.errors import OutOfOrder
 from journal.events import (
     ClusterStatus,
     Data,
@@ -97,10 +98,20 @@ class Abandon(WordCommand):
                 if not parsed_args.yes:
                     left = sum(verdict.action in (PlanAction.DELETE, PlanAction.FIND) for verdict in verdicts(before))
                     what = f"the {before.unfinished.kind} of cluster {before.stream}"
-                    confirm(f"Abandon {what}, which leaves {left} to delete or to find?")
-                journal.abandon(before.stream, by=parsed_args.by, reason=parsed_args.reason)
+                    ends = "" if before.deletion_asked is None else " The request for the cluster's deletion ends with it."
+                    confirm(f"Abandon {what}, which leaves {left} to delete or to find?{ends}")
+                _abandon(journal, before, parsed_args)
             after = _after(journal, before, end, parsed_args, before.unfinished.id)
         return COLUMNS, _rows(before, after, parsed_args)
+
+
+def _abandon(journal: Journal, before: History, parsed_args: argparse.Namespace) -> None:
+    assert before.unfinished is not None, "it was looked at"
+    try:
+        journal.abandon(before.stream, before.unfinished.id, by=parsed_args.by, reason=parsed_args.reason)
+    except OutOfOrder as error:
+        msg = f"{error}."
+        raise CommandError(msg, REFUSED) from error
 
 
 def _history(journal: Journal, cluster: str) -> History:
