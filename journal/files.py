@@ -52,6 +52,12 @@ def read_file(path: Path, bare: Callable[[Event], None] = lambda _: None) -> Ite
         raise UnreadableFile(msg) from error
 
 
+def is_damage(error: JournalError) -> bool:
+    """Whether an error of `read_file` is one of what the file holds, and not of getting at it."""
+    cause = error.__cause__
+    return not isinstance(cause, OSError) or isinstance(cause, gzip.BadGzipFile)
+
+
 @contextmanager
 def replaced(path: Path, check: Callable[[Path], None] = lambda _: None) -> Iterator[IO[bytes]]:
     """Yield a file to write, which takes the place of `path` once it is whole, durable and has passed `check`.

@@ -58,7 +58,9 @@ def test_a_create_in_doubt_is_said_to_have_made_nothing(filled: Run) -> None:
         ),
         (("c-1", "id-w1", "gone"), "id-w1 is no create of cluster 'c-1': `gone` is said of a create, by the id of its step"),
         (("c-9", "id-w1", "unsafe"), "There is no cluster 'c-9' in this journal."),
-        (("c-1", "id-w1", "fine"), "invalid choice: 'fine'"),
+        (("c-1", "id-w1", "fine"), "invalid choice: 'fine' (choose from"),
+        (("c-1", "g1", "unsafe"), "Cluster 'c-1' does not know g1. Did you mean id-g1 (g1)?"),
+        (("c-1", STEP, "unsafe"), "that is in doubt: only `gone` can be said of it."),
     ],
 )
 def test_a_word_that_makes_no_sense_ends_with_2_and_appends_nothing(filled: Run, args: tuple[str, ...], said: str) -> None:

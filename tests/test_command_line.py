@@ -5,7 +5,10 @@ import json
 import logging
 import os
 import re
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from journal.files import read_file
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.sql.store import SqlStore
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -514,3 +519,18 @@ def test_an_export_to_a_closed_standard_output_says_so(filled: Run, monkeypatch:
     monkeypatch.setattr("sys.stdout", None)
     code, _, err = filled("journal", "export")
     assert (code, "standard output is closed; name a file with --output" in err) == (2, True)
+
+
+def test_a_file_that_is_not_there_is_no_damage(run: Run, tmp_path: Path) -> None:
+    assert run("journal", "verify", tmp_path / "nope.jsonl")[0] == 2
+    (tmp_path / "damaged.gz").write_bytes(b"\x1f\x8bnope")
+    assert run("journal", "verify", tmp_path / "nope.jsonl", tmp_path / "damaged.gz")[0] == 1
+
+
+def test_a_reader_that_goes_away_is_no_problem(filled: Run, tmp_path: Path) -> None:
+    program = "import sys; from journal.command_line import main; sys.exit(main(sys.argv[1:]))"
+    for command in ("timeline c-1", "event tail -n 0 --json", "journal export", "event list"):
+        line = f'{sys.executable} -c "{program}" {command} | true; exit ${{PIPESTATUS[0]}}'
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S607 (the user's)
+        assert done.returncode in (0, 128 + signal.SIGPIPE), command
+        assert done.stderr == "", command

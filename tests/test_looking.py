@@ -81,6 +81,8 @@ def test_what_changed_between_two_points(filled: Run) -> None:
     assert changed["server id-w3"][1].startswith("unneeded → delete")
     assert "server id-w1" not in changed
     assert filled("diff", "c-1", "12", "12", "-f", "json")[1].strip() == "[]"
+    code, _, err = filled("diff", "c-1", "12", "2026-11-23T10:00:12.5Z")
+    assert (code, err) == (0, "both are version 12: nothing changed between them\n")
     assert filled("diff", "c-1", "12", "99")[0] == 2
 
 

@@ -122,7 +122,11 @@ def number(text: str) -> int:
 
 def limit(text: str) -> int | None:
     """Return how many rows there may be, None for any number: an argparse type."""
-    return None if text == "0" else number(text)
+    count = int(text)
+    if count < 0:
+        msg = "expected 0, for all of them, or more"
+        raise argparse.ArgumentTypeError(msg)
+    return count or None
 
 
 def is_within(time: datetime, parsed_args: argparse.Namespace) -> bool:

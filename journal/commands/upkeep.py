@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from journal.archive import expect_named_end, verify_archives
-from journal.command_line import OK, PROBLEM, FreeCommand, NeedsJournal, ShowCommand, counted, say, tracked
+from journal.command_line import OK, PROBLEM, UNREADABLE, FreeCommand, NeedsJournal, ShowCommand, counted, say, tracked
 from journal.errors import BrokenChain, DamagedStream, Malformed, OutOfOrder, UnreadableFile
-from journal.files import read_file
+from journal.files import is_damage, read_file
 from journal.journal import Journal
 from journal.verify import verify_stream
 
@@ -27,14 +27,17 @@ class JournalVerify(NeedsJournal, FreeCommand):
         return self._files(parsed_args.files) if parsed_args.files else self._journal(parsed_args)
 
     def _files(self, paths: list[Path]) -> int:
-        damaged = 0
+        code = OK
         for path in paths:
             try:
                 _tell(_verified(path))
             except (Malformed, OutOfOrder, BrokenChain, UnreadableFile) as error:
-                damaged += 1
                 _tell(str(error))
-        return PROBLEM if damaged else OK
+                if is_damage(error):
+                    code = PROBLEM
+                elif code == OK:
+                    code = UNREADABLE
+        return code
 
     def _journal(self, parsed_args: argparse.Namespace) -> int:
         damages: list[DamagedStream] = []

@@ -2,7 +2,7 @@
 
 import argparse
 
-from journal.command_line import ListCommand
+from journal.command_line import ListCommand, say
 from journal.commands.options import LookingCommand, moment, named
 from journal.moments import events_at
 from projections.differences import differences
@@ -29,5 +29,11 @@ class Diff(LookingCommand, ListCommand):
             events = journal.stream(head.stream).events
         before = fold(events_at(events, parsed_args.before))
         after = fold(events if parsed_args.after is None else events_at(events, parsed_args.after))
-        columns = ("What", f"At version {before.version}", f"At version {after.version}")
+        if before.version == after.version:
+            say(f"both are version {before.version}: nothing changed between them")
+        columns = (
+            "What",
+            f"At version {before.version}",
+            f"At version {after.version}{'' if after.version > before.version else ' (B)'}",
+        )
         return columns, [(each.what, each.before, each.after) for each in differences(before, after)]

@@ -37,7 +37,10 @@ class OperationList(LookingCommand, ListCommand):
         add_clusters(parser)
         add_operation(parser)
         parser.add_argument(
-            "--type", metavar="KIND", choices=list(OperationKind), help="only of this kind: " + ", ".join(OperationKind)
+            "--type",
+            metavar="KIND",
+            choices=[str(kind) for kind in OperationKind],
+            help="only of this kind: " + ", ".join(OperationKind),
         )
         parser.add_argument("--unfinished", action="store_true", help="only those that have not ended")
         add_between(parser, "began")

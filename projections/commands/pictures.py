@@ -119,9 +119,17 @@ class ReportCommand(LookingCommand, FreeCommand):
         return OK
 
 
+class _Piped(Console):
+    """A console whose reader may go away: that is told to whoever called, as of any other output."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise it again, where rich would end the process with 1."""
+        raise  # noqa: PLE0704 (rich calls this while it handles the error)
+
+
 def _console(file: IO[str]) -> Console:
     """Return a console whose lines are as wide as the terminal, if it is one."""
-    console = Console(file=file, soft_wrap=True, highlight=False)
+    console = _Piped(file=file, soft_wrap=True, highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
     return console

@@ -12,7 +12,7 @@ from projections.verdicts import Verdict
 
 def add_yes(parser: argparse.ArgumentParser) -> None:
     """Add a yes that is given beforehand."""
-    parser.add_argument("--yes", action="store_true", help="do not ask before anything is deleted: for scripts")
+    parser.add_argument("--yes", action="store_true", help="do not ask first: for scripts")
 
 
 def confirm(question: str, details: Iterable[str] = ()) -> None:

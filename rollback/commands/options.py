@@ -17,7 +17,7 @@ from journal.command_line import OK, PROBLEM, REFUSED, TOLD, CommandError, ListC
 from journal.journal import Journal
 from journal.settings import Settings
 from rollback.choice import Most
-from rollback.errors import ChoiceRefused, RecordError, RollbackError, UnknownCloud, UnsuitableCloud, WrongCloud
+from rollback.errors import ChoiceRefused, NotAdoptable, RecordError, RollbackError, UnknownCloud, UnsuitableCloud, WrongCloud
 from rollback.handler import Handler
 from rollback.progress import Counted, Progress
 from rollback.records import CommandRecord, Records, load_records
@@ -63,7 +63,7 @@ class NeedsCloud(NeedsJournal):
                     yield Handler(journal, cloud, records, progress=progress)
         except (UnknownCloud, WrongCloud, UnsuitableCloud, RecordError) as error:
             raise CommandError(str(error)) from error
-        except ChoiceRefused as error:
+        except (ChoiceRefused, NotAdoptable) as error:
             raise CommandError(str(error), REFUSED) from error
         except RollbackError as error:
             raise CommandError(str(error), PROBLEM) from error

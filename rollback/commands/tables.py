@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from journal.command_line import CommandError
+from journal.commands.columns import Listed
 from journal.events import PlanAction
 from projections.fold import History
 from projections.verdicts import Verdict
@@ -20,12 +21,12 @@ def rows(made: Plan) -> list[tuple[object, ...]]:
         (
             made.stream,
             str(verdict.kind),
-            verdict.id or "",
+            verdict.id or f"of create {verdict.step}",
             verdict.name or "",
             str(verdict.verdict),
             str(verdict.action),
             verdict.because,
-            ", ".join(map(str, verdict.evidence)),
+            Listed(verdict.evidence),
         )
         for verdict in made.verdicts
     ]
@@ -59,7 +60,7 @@ def write_plan(path: Path, made: Plan) -> None:
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(made.document())) + b"\n")
     except OSError as error:
-        msg = f"The plan cannot be written into {path}: {error.strerror}."
+        msg = f"{path}: the plan cannot be written: {error.strerror}."
         raise CommandError(msg) from error
 
 

@@ -53,7 +53,7 @@ class Resolve(WordCommand):
         parser.add_argument(
             "word",
             metavar="WORD",
-            choices=list(Word),
+            choices=[str(word) for word in Word],
             help="new or unneeded: it can be deleted; unsafe or in_service: it is kept; gone: this create made nothing",
         )
         return parser
@@ -144,12 +144,25 @@ def _word(history: History, parsed_args: argparse.Namespace) -> OperatorResolved
         return OperatorResolved(word, parsed_args.by, parsed_args.reason, step=creates[id_])
     resource = history.resources.get(id_)
     if resource is None:
-        what = f"`provjournal server list --cluster {history.stream}` names what it knows."
-        msg = f"Cluster {history.stream!r} does not know {id_}. {what}"
-        raise CommandError(msg)
+        raise CommandError(_unknown(history, id_))
     is_server = resource.kind is ResourceKind.SERVER
     about = (id_, None, None) if is_server else (None, None, id_)
     return OperatorResolved(word, parsed_args.by, parsed_args.reason, *about)
+
+
+def _unknown(history: History, id_: str) -> str:
+    """Return that a cluster does not know an id, and what may have been meant."""
+    if id_ in {str(step) for step in history.creates}:
+        return f"{id_} is a create of cluster {history.stream!r} that is in doubt: only `gone` can be said of it."
+    meant = [
+        f"{resource.id} ({resource.name})" for resource in history.resources.values() if id_ in (resource.name, resource.id[:8])
+    ]
+    hint = (
+        f"Did you mean {' or '.join(meant)}?"
+        if meant
+        else f"`provjournal server list --cluster {history.stream}` names what it knows."
+    )
+    return f"Cluster {history.stream!r} does not know {id_}. {hint}"
 
 
 def _rows(before: History, after: History, parsed_args: argparse.Namespace) -> list[tuple[object, ...]]:
