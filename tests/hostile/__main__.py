@@ -6,7 +6,6 @@ oracle looks into the services' own databases. Ends with 1 on any breach.
 
 import argparse
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -15,14 +14,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import attrs
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from examples.cloud import local_cloud
 from hostile.proxy import Fault, Kind, suitable
-from hostile.scenes import ACTS, Result, play
+from hostile.scenes import ACTS, Clouds, Result, play
 
 AT_ONCE: Final = 12
 """How many cases are played at the same time: most of the time of each is waiting."""
@@ -43,12 +42,15 @@ class Case:
     fault: Fault
 
 
-def cases(nova: dict[str, Any], folder: Path, acts: Sequence[str]) -> list[Case]:
+def cases(clouds: Clouds, folder: Path, acts: Sequence[str]) -> list[Case]:
     """Record each act once, and return every fault at every call of it."""
-    play("create", nova, folder / "warm", "warm")
+    for name, nova in (("small", clouds.small), ("full", clouds.full)):
+        play("create", nova, folder / name, f"warm-{name}")
     found = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        records = pool.map(lambda act: play(act, nova, folder / f"{act}-recorded", f"{act.replace(' ', '-')}-recorded"), acts)
+        records = pool.map(
+            lambda act: play(act, clouds.of(act), folder / f"{act}-recorded", f"{act.replace(' ', '-')}-recorded"), acts
+        )
     for act, recorded in zip(acts, records, strict=True):
         assert not recorded.breaches, f"{act} without a fault: {recorded.breaches}"
         seen: Counter[str] = Counter()
@@ -62,21 +64,21 @@ def cases(nova: dict[str, Any], folder: Path, acts: Sequence[str]) -> list[Case]
     return found
 
 
-def played(nova: dict[str, Any], folder: Path, number: int, case: Case) -> Result:
+def played(clouds: Clouds, folder: Path, number: int, case: Case) -> Result:
     """Play one case."""
     name = f"{case.act.replace(' ', '-')}-{number}"
     try:
-        return play(case.act, nova, folder / name, name, case.fault, case.at)
+        return play(case.act, clouds.of(case.act), folder / name, name, case.fault, case.at)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is a breach of this case)
         return Result((), 0, (f"{type(error).__name__}: {error}",), "")
 
 
-def run(nova: dict[str, Any], folder: Path, chosen: Sequence[Case], at_once: int) -> list[tuple[Case, Result]]:
+def run(clouds: Clouds, folder: Path, chosen: Sequence[Case], at_once: int) -> list[tuple[Case, Result]]:
     """Play cases, several at once, under a progress bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     done: list[tuple[Case, Result]] = []
     with Progress(*columns, disable=not sys.stderr.isatty()) as bar, ThreadPoolExecutor(at_once) as pool:
-        running = {pool.submit(played, nova, folder, number, case): case for number, case in enumerate(chosen)}
+        running = {pool.submit(played, clouds, folder, number, case): case for number, case in enumerate(chosen)}
         for future in bar.track(as_completed(running), total=len(running), description="faults"):
             case, result = running[future], future.result()
             done.append((case, result))
@@ -107,14 +109,18 @@ def main() -> int:
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="provjournal-faults-") as name, local_cloud(Path(name) / "cloud", "--full") as nova:
-        os.environ["OS_CLIENT_CONFIG_FILE"] = nova["clouds_yaml"]
+    with (
+        tempfile.TemporaryDirectory(prefix="provjournal-faults-") as name,
+        local_cloud(Path(name) / "small") as small,
+        local_cloud(Path(name) / "full", "--full") as full,
+    ):
+        clouds = Clouds(small, full)
         folder = Path(name) / "journals"
-        chosen = cases(nova, folder, args.act or list(ACTS))
-        if args.sample is not None:
-            chosen = Random(args.seed).sample(chosen, min(args.sample, len(chosen)))
+        chosen = cases(clouds, folder, args.act or list(ACTS))
+        Random(args.seed).shuffle(chosen)  # both clouds are kept at work
+        chosen = chosen[: args.sample]
         print(f"{len(chosen)} cases, seed {args.seed}", flush=True)
-        done = run(nova, folder, chosen, args.at_once)
+        done = run(clouds, folder, chosen, args.at_once)
     breached = sum(bool(result.breaches) for _, result in done)
     rounds = Counter(result.rounds for _, result in done)
     told = ", ".join(f"{count} in {number}" for number, count in sorted(rounds.items()))
