@@ -9,7 +9,7 @@ help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
 	@echo "make test        run every check that must pass"
 	@echo "make docs        the documentation as a site, in build/docs"
-	@echo "make durability  the faults of make test on the databases, hundreds of times (about twenty minutes)"
+	@echo "make durability  the faults of make test, hundreds of times, and kills at every point (about half an hour)"
 	@echo "make soak        conductors killed and stopped at random on a real Nova, on every engine (about an hour)"
 	@echo "make faults      every fault of the network at every call to a real Nova (less than an hour)"
 	@echo "make size        a thousand servers on a real Nova, rolled back with every request counted (about half an hour)"
@@ -30,11 +30,11 @@ docs: $(VENV)/ready
 	$(VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 	@echo "build/docs/index.html"
 
-durability: $(VENV)/ready
+durability: $(VENV)/ready $(CLOUD_VENV)/ready
 	@tests/servers/install.sh
-	PROVJOURNAL_CUTS=400 PROVJOURNAL_KILLS=30 PROVJOURNAL_KILLED_WRITERS=100 PROVJOURNAL_RACES=1000 $(VENV)/bin/python -m pytest $(PYTEST_FLAGS) \
+	PROVJOURNAL_POINTS=1000 PROVJOURNAL_CUTS=400 PROVJOURNAL_KILLS=30 PROVJOURNAL_KILLED_WRITERS=100 PROVJOURNAL_RACES=1000 $(VENV)/bin/python -m pytest $(PYTEST_FLAGS) \
 		tests/faults/test_cut_commits.py tests/faults/test_power_loss.py tests/faults/test_killed_servers.py tests/faults/test_killed_writers.py \
-		tests/faults/test_ownership_races.py
+		tests/faults/test_ownership_races.py tests/faults/test_kill_everywhere.py
 
 soak: $(VENV)/ready $(CLOUD_VENV)/ready
 	@tests/servers/install.sh
