@@ -31,7 +31,7 @@ from journal.events import Event, Intent
 from journal.journal import Journal
 from journal.moments import written
 from journal.store import Head
-from journal.wording import told
+from journal.wording import legible, told
 
 TAIL: Final = 10
 """How many events are shown before those to come."""
@@ -195,5 +195,5 @@ def _print(event: Event, parsed_args: argparse.Namespace) -> None:
     if parsed_args.json:
         line = encode_line(event).decode().rstrip()
     else:
-        line = f"{written(event.recorded_at, utc=parsed_args.utc)}  {event.stream}  {event.version}  {told(event.data)}"
+        line = legible(f"{written(event.recorded_at, utc=parsed_args.utc)}  {event.stream}  {event.version}  {told(event.data)}")
     print(line, flush=True)  # noqa: T201 (the command's output)

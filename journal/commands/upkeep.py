@@ -11,6 +11,7 @@ from journal.errors import BrokenChain, DamagedStream, Malformed, OutOfOrder, Un
 from journal.files import is_damage, read_file
 from journal.journal import Journal
 from journal.verify import verify_stream
+from journal.wording import legible
 
 
 class JournalVerify(NeedsJournal, FreeCommand):
@@ -81,7 +82,7 @@ def _told_archives(archives: Sequence[DamagedStream | Path | None]) -> str:
 
 
 def _tell(result: str) -> None:
-    print(result)  # noqa: T201 (the command's output)
+    print(legible(result))  # noqa: T201 (the command's output)
 
 
 class JournalStats(NeedsJournal, ShowCommand):
