@@ -219,6 +219,16 @@ class NeedsJournal(_Handled):
         )
         return parser
 
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; one that came upon damage on its way to something else ends with 1."""
+        self._has_told_of_damage = False
+        return super().run(parsed_args) or (PROBLEM if self._has_told_of_damage else OK)
+
+    def tell_of_damage(self, error: JournalError) -> None:
+        """Tell of a cluster that cannot be read, and go on with the others."""
+        self._has_told_of_damage = True
+        print_error(error)
+
     def journal_url(self, parsed_args: argparse.Namespace) -> str:
         """Return the journal's URL. Raises CommandError if there is none."""
         url = parsed_args.journal or getattr(self.app.options, "app_journal", None) or os.environ.get("PROVJOURNAL_URL")

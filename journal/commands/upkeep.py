@@ -7,6 +7,7 @@ from pathlib import Path
 
 from journal.archive import expect_named_end, verify_archives
 from journal.command_line import OK, PROBLEM, UNREADABLE, FreeCommand, NeedsJournal, ShowCommand, counted, say, tracked
+from journal.commands.options import matching
 from journal.errors import BrokenChain, DamagedStream, Malformed, OutOfOrder, UnreadableFile
 from journal.files import is_damage, read_file
 from journal.journal import Journal
@@ -92,7 +93,7 @@ class JournalStats(NeedsJournal, ShowCommand):
         """Return the figures. No history is read for them."""
         with self.opened(parsed_args) as journal:
             clusters = events = operations = owned = 0
-            for head in journal.store.heads():
+            for head in matching(journal, None, self.tell_of_damage):
                 clusters += 1
                 events += head.version
                 operations += head.operation is not None
