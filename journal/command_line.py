@@ -34,6 +34,7 @@ from journal.journal import Journal
 from journal.redaction import redacted_text
 from journal.steps import reason_of
 from journal.wording import counted as counted  # noqa: PLC0414 (commands take it from here)
+from journal.wording import legible
 
 OK: Final = 0
 PROBLEM: Final = 1
@@ -44,8 +45,11 @@ REFUSED: Final = 3
 """Something stands against it: a hold, a living owner, a limit, or a plan or an epoch that is not the present one."""
 INTERRUPTED: Final = 130
 
-ERRORS: Final = Console(stderr=True, highlight=False, soft_wrap=True)
-TOLD: Final = Console(stderr=True, highlight=False, soft_wrap=True)
+FOR_PROGRAMS: Final = ("json", "yaml")
+"""The formats that tell any text as it is, with escapes of their own."""
+
+ERRORS: Final = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+TOLD: Final = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 """What is told on the way: notes and progress, which `--quiet` silences."""
 
 
@@ -63,7 +67,7 @@ class OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return what is shown."""
         error = record.exc_info[1] if record.exc_info else None
-        return super().format(record) if error is None else f"{record.getMessage()}: {reason_of(error)}"
+        return legible(super().format(record) if error is None else f"{record.getMessage()}: {reason_of(error)}")
 
 
 class Application(App):
@@ -132,15 +136,15 @@ class _Handled(Command):
         try:
             result = super().run(parsed_args)
         except CommandError as error:
-            _print_error(error)
+            print_error(error)
             return error.code
         except ValueError as error:
             if "recognized column names" not in str(error):  # what cliff raises for an unknown -c COLUMN
                 raise
-            _print_error(error)
+            print_error(error)
             return UNREADABLE
         except JournalError as error:
-            _print_error(error)
+            print_error(error)
             return _code_of(error)
         return OK if result is None else int(result)
 
@@ -162,9 +166,45 @@ class FreeCommand(_Handled):
 class ListCommand(_Handled, Lister):
     """A command that shows rows, in any of cliff's formats."""
 
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Sequence[Any]]) -> int:
+        """Print the rows."""
+        if parsed_args.formatter not in FOR_PROGRAMS:
+            self.formatter = _for_people(self.formatter)
+        return int(super().produce_output(parsed_args, column_names, data))
+
 
 class ShowCommand(_Handled, ShowOne):
     """A command that shows one thing, in any of cliff's formats."""
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Sequence[Any]) -> int:
+        """Print its fields."""
+        if parsed_args.formatter not in FOR_PROGRAMS:
+            self.formatter = _for_people(self.formatter)
+        return int(super().produce_output(parsed_args, column_names, data))
+
+
+def _for_people(formatter: Any) -> Any:
+    return _ForPeople(formatter)
+
+
+class _ForPeople:
+    """One of cliff's formatters, for cells that are data of others: no text in them steers a terminal or forges a row."""
+
+    def __init__(self, formatter: Any) -> None:
+        self._formatter = formatter
+
+    def emit_list(self, names: Sequence[str], data: Iterable[Sequence[Any]], *more: Any) -> None:
+        """Print rows."""
+        self._formatter.emit_list(names, [[_cell(value) for value in row] for row in data], *more)
+
+    def emit_one(self, names: Sequence[str], data: Sequence[Any], *more: Any) -> None:
+        """Print fields."""
+        self._formatter.emit_one(names, [_cell(value) for value in data], *more)
+
+
+def _cell(value: Any) -> Any:
+    """Return what is shown of a plain value: nothing of None. What formats itself is left to that."""
+    return "" if value is None else legible(value) if isinstance(value, str) else value
 
 
 class NeedsJournal(_Handled):
@@ -178,6 +218,16 @@ class NeedsJournal(_Handled):
             "--strict", action="store_true", help="refuse a database that is set so that it could lose what it has acknowledged"
         )
         return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; one that came upon damage on its way to something else ends with 1."""
+        self._has_told_of_damage = False
+        return super().run(parsed_args) or (PROBLEM if self._has_told_of_damage else OK)
+
+    def tell_of_damage(self, error: JournalError) -> None:
+        """Tell of a cluster that cannot be read, and go on with the others."""
+        self._has_told_of_damage = True
+        print_error(error)
 
     def journal_url(self, parsed_args: argparse.Namespace) -> str:
         """Return the journal's URL. Raises CommandError if there is none."""
@@ -210,14 +260,18 @@ def tracked(items: Iterable[Any], doing: str, total: int | None = None) -> Itera
         yield from progress.track(items, total=total, description=doing)
 
 
-def say(message: str) -> None:
-    """Tell a person what is going on, on standard error; `--quiet` silences it."""
-    TOLD.print(message, markup=False)
+def say(message: str | tuple[str, ...]) -> None:
+    """Tell a person what is going on, on standard error; `--quiet` silences it.
+
+    Each text becomes one line, whatever data stands in it; several lines come as several texts.
+    """
+    for line in (message,) if isinstance(message, str) else message:
+        TOLD.print(legible(line), markup=False)
 
 
-def _print_error(error: Exception) -> None:
-    """Say what is wrong, without the secrets that a server's answer or a URL may hold."""
-    ERRORS.print(f"provjournal: {redacted_text(str(error))}", markup=False)
+def print_error(error: Exception | str) -> None:
+    """Say what is wrong in one line, without the secrets that a server's answer or a URL may hold."""
+    ERRORS.print(f"provjournal: {legible(redacted_text(str(error)))}", markup=False)
 
 
 def add_journal_option(parser: argparse.ArgumentParser, dest: str, flag: str = "--journal") -> None:

@@ -27,6 +27,7 @@ JournalError
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 
@@ -57,6 +58,10 @@ class DamagedStream(JournalError):
         self.stream = stream
         self.version = version
         self.what = what
+
+
+DAMAGE: Final = (DamagedStream, Malformed, OutOfOrder, BrokenChain)
+"""What is raised where a stored stream cannot be read as it was written."""
 
 
 class UnreadableFile(JournalError):

@@ -32,7 +32,7 @@ class JournalMetrics:
 
         now = self._journal.clock.now()
         begun = [step.recorded_at for step in self._journal.store.unfinished_steps()]
-        running = sum(head.operation is not None for head in self._journal.store.heads(unsettled=True))
+        running = sum(head.operation is not None for head in self._journal.store.heads(unsettled=True, damaged=[]))
         age = max(((now - at).total_seconds() for at in begun), default=0.0)
         yield GaugeMetricFamily("provjournal_unfinished_operations", "Operations that have not ended.", value=running)
         yield GaugeMetricFamily("provjournal_unfinished_steps", "Intents without a completion.", value=len(begun))

@@ -1,5 +1,6 @@
 """What an event says, in words. What a number of events amounts to is told elsewhere."""
 
+import json
 from typing import assert_never
 
 from journal.events import (
@@ -104,6 +105,11 @@ def _because(reason: str) -> str:
 def legible(text: str, replacement: str = "\N{REPLACEMENT CHARACTER}") -> str:
     """Return a text in one line, without what could steer a terminal or turn the direction of what is around it."""
     return "".join(char if char.isprintable() else " " if char.isspace() else replacement for char in text)
+
+
+def escaped(document: str) -> str:
+    """Return a JSON document that says the same, with escapes for what could steer a terminal or turn the direction."""
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in document)
 
 
 def counted(count: int, noun: str) -> str:

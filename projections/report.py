@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from journal.codec import to_document
 from journal.events import Completion, Event, PlanAction, VerdictName
 from journal.moments import took, written
-from journal.wording import counted, legible, told
+from journal.wording import counted, escaped, legible, told
 from projections.advice import advice
 from projections.cases import Reading
 from projections.fold import History
@@ -62,7 +62,7 @@ class _Page:
         """Return what an event holds, as JSON for people."""
         document = to_document(event)
         shown = {key: document[key] for key in ("type", "operation", "epoch", "data")}
-        return json.dumps(shown, ensure_ascii=False, indent=2)
+        return escaped(json.dumps(shown, ensure_ascii=False, indent=2))
 
 
 def report(

@@ -38,7 +38,9 @@ def deleted(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["cluster list", "cluster show c-1", "step list", "plan show c-1"])
+@pytest.mark.parametrize(
+    "command", ["cluster list --cluster c-1", "cluster show c-1", "step list --cluster c-1", "plan show c-1"]
+)
 def test_a_damaged_journal_is_not_interpreted(filled: Run, tmp_path: Path, command: str) -> None:
     connection = sqlite3.connect(tmp_path / "journal.db")
     connection.executescript("DROP TRIGGER events_refuse_DELETE; DELETE FROM events WHERE version = 7")

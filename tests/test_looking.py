@@ -72,6 +72,20 @@ def test_lists_leave_out_what_did_not_exist_yet_and_refuse_a_version_of_many(fil
     assert column(filled("server", "list", "--cluster", "c-1", "--at", "3", "-f", "json")[1], "Id") == ["id-w1"]
 
 
+@pytest.mark.parametrize("command", ["cluster list", "operation list", "step list", "server list", "server explain id-w1"])
+def test_a_cluster_that_is_named_and_did_not_exist_yet_is_told(filled: Run, command: str) -> None:
+    code, out, err = filled(*command.split(), "--cluster", "c-1", "--at", "2020-01-01")
+    assert (code, out, "Cluster 'c-1' has nothing at 2020-01-01" in err) == (2, "", True)
+
+
+def test_the_cluster_of_a_story_is_a_name_and_no_pattern(filled: Run, tmp_path: Path) -> None:
+    imported(filled, tmp_path, "c-*")
+    assert set(column(filled("server", "explain", "id-w1", "--cluster", "c-*", "-f", "json")[1], "Cluster")) == {"c-*"}
+    told = column(filled("server", "explain", "id-w1", "-f", "json")[1], "Cluster")
+    assert (set(told), len(told)) == ({"c-*", "c-1"}, 2 * told.count("c-1"))
+    assert filled("server", "explain", "id-w1", "--cluster", "c-?")[0] == 2
+
+
 def test_what_changed_between_two_points(filled: Run) -> None:
     changed = {
         row["What"]: (row["At version 12"], row["At version 19"]) for row in rows(filled("diff", "c-1", "12", "-f", "json")[1])

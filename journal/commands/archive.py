@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from journal.archive import archive_stream, finish_archiving, reason_to_keep
-from journal.command_line import ERRORS, OK, PROBLEM, CommandError, FreeCommand, NeedsJournal, counted, say, tracked
+from journal.command_line import OK, PROBLEM, CommandError, FreeCommand, NeedsJournal, counted, print_error, say, tracked
 from journal.commands.options import named, number
 from journal.errors import AppendRefused, DamagedStream
 from journal.store import EventStore, Head
@@ -65,7 +65,7 @@ class JournalArchive(NeedsJournal, FreeCommand):
         if not heads and not problems:
             say("there is no cluster to archive")
         for problem in problems:
-            ERRORS.print(f"provjournal: {problem}", markup=False)
+            print_error(problem)
         return PROBLEM if problems else OK
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from cliff.columns import FormattableColumn
 
 from journal.moments import written
+from journal.wording import escaped, legible
 
 
 class Time(FormattableColumn[str]):
@@ -31,7 +32,7 @@ class Listed(FormattableColumn[list[Any]]):
 
     def human_readable(self) -> str:
         """Return them in one text."""
-        return self._separator.join(map(str, self._value))
+        return self._separator.join(legible(str(value)) for value in self._value)
 
 
 class Counts(FormattableColumn[dict[str, int]]):
@@ -39,7 +40,7 @@ class Counts(FormattableColumn[dict[str, int]]):
 
     def human_readable(self) -> str:
         """Return them in one text."""
-        return ", ".join(f"{count} {name}" for name, count in self._value.items())
+        return ", ".join(f"{count} {legible(name)}" for name, count in self._value.items())
 
 
 class Data(FormattableColumn[Any]):
@@ -47,4 +48,4 @@ class Data(FormattableColumn[Any]):
 
     def human_readable(self) -> str:
         """Return it as JSON in one line."""
-        return json.dumps(self._value, ensure_ascii=False, separators=(",", ":"))
+        return escaped(json.dumps(self._value, ensure_ascii=False, separators=(",", ":")))

@@ -3,7 +3,7 @@
 import argparse
 import heapq
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -18,6 +18,7 @@ from journal.commands.options import (
     add_limit,
     add_operation,
     is_matched,
+    is_of_many,
     is_within,
     last,
     limit,
@@ -26,12 +27,12 @@ from journal.commands.options import (
     newest_first,
     shown,
 )
-from journal.errors import JournalRegressed, StreamArchived
+from journal.errors import DAMAGE, JournalError, JournalRegressed, StreamArchived
 from journal.events import Event, Intent
 from journal.journal import Journal
 from journal.moments import written
 from journal.store import Head
-from journal.wording import told
+from journal.wording import legible, told
 
 TAIL: Final = 10
 """How many events are shown before those to come."""
@@ -57,7 +58,8 @@ class EventList(LookingCommand, ListCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Return the table of events."""
         with self.opened(parsed_args) as journal:
-            events = last((event for event in _latest_first(journal, parsed_args) if _is_asked(event, parsed_args)), parsed_args)
+            latest = _latest_first(journal, parsed_args, self.tell_of_damage)
+            events = last((event for event in latest if _is_asked(event, parsed_args)), parsed_args)
         more = ("Epoch", "Operation", "Data") if parsed_args.long else ()
         columns = ("Cluster", "Version", "Recorded at", "Type", "What", *more)
         return columns, [_row(event, parsed_args) for event in events]
@@ -122,8 +124,9 @@ class EventTail(LookingCommand, FreeCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Print events."""
         with self.opened(parsed_args) as journal:
-            heads = list(matching(journal, parsed_args.cluster))
-            for event in _last_of(heads, journal, parsed_args.lines):
+            heads = list(matching(journal, parsed_args.cluster, self.tell_of_damage))
+            tell = self.tell_of_damage if is_of_many(parsed_args.cluster) else refuse
+            for event in list(islice(merged(journal, heads, tell), parsed_args.lines))[::-1]:
                 _print(event, parsed_args)
             if not parsed_args.follow:
                 return OK
@@ -143,30 +146,43 @@ class EventTail(LookingCommand, FreeCommand):
             raise CommandError(str(regressed), PROBLEM) from regressed
 
 
-def _latest_first(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[Event]:
-    heads = matching(journal, parsed_args.cluster)
+def _latest_first(journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]) -> Iterator[Event]:
+    heads = matching(journal, parsed_args.cluster, tell)
     since = parsed_args.since
-    return merged(journal, [head for head in heads if since is None or head.changed_at >= since])
+    asked = [head for head in heads if since is None or head.changed_at >= since]
+    return merged(journal, asked, tell if is_of_many(parsed_args.cluster) else refuse)
 
 
-def merged(journal: Journal, heads: Iterable[Head]) -> Iterator[Event]:
+def refuse(error: JournalError) -> None:
+    """Raise what is told: it is of what was asked for."""
+    raise error
+
+
+def merged(journal: Journal, heads: Iterable[Head], tell: Callable[[JournalError], None]) -> Iterator[Event]:
     """Yield the events of streams, the latest first, reading of each stream no more than is asked for.
 
-    Those of one stream come in its order; those of several by the time at which they were recorded.
+    Those of one stream come in its order; those of several by the time at which they were recorded. Of a stream that
+    turns out to be damaged it is told, and the others go on.
     """
     waiting = sorted(heads, key=lambda head: head.changed_at)
     begun: list[tuple[float, str, int, Event, Iterator[Event]]] = []
     while waiting or begun:
         while waiting and (not begun or waiting[-1].changed_at >= begun[0][3].recorded_at):
-            _push(begun, newest_first(journal, waiting.pop()))
+            _push(begun, newest_first(journal, waiting.pop()), tell)
         if begun:
             *_, event, older = heapq.heappop(begun)
             yield event
-            _push(begun, older)
+            _push(begun, older, tell)
 
 
-def _push(begun: list[tuple[float, str, int, Event, Iterator[Event]]], events: Iterator[Event]) -> None:
-    event = next(events, None)
+def _push(
+    begun: list[tuple[float, str, int, Event, Iterator[Event]]], events: Iterator[Event], tell: Callable[[JournalError], None]
+) -> None:
+    try:
+        event = next(events, None)
+    except DAMAGE as error:
+        tell(error)
+        return
     if event is not None:
         heapq.heappush(begun, (-event.recorded_at.timestamp(), event.stream, -event.version, event, events))
 
@@ -187,13 +203,9 @@ def _row(event: Event, parsed_args: argparse.Namespace) -> tuple[object, ...]:
     return event.stream, event.version, shown(event.recorded_at, parsed_args), event.type, told(event.data), *more
 
 
-def _last_of(heads: list[Head], journal: Journal, count: int | None) -> list[Event]:
-    return list(islice(merged(journal, heads), count))[::-1]
-
-
 def _print(event: Event, parsed_args: argparse.Namespace) -> None:
     if parsed_args.json:
         line = encode_line(event).decode().rstrip()
     else:
-        line = f"{written(event.recorded_at, utc=parsed_args.utc)}  {event.stream}  {event.version}  {told(event.data)}"
+        line = legible(f"{written(event.recorded_at, utc=parsed_args.utc)}  {event.stream}  {event.version}  {told(event.data)}")
     print(line, flush=True)  # noqa: T201 (the command's output)

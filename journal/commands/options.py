@@ -5,12 +5,12 @@ import getpass
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 from journal.command_line import CommandError, NeedsJournal, say
 from journal.commands.columns import Time
-from journal.errors import StreamArchived, UnknownStream
+from journal.errors import DamagedStream, JournalError, StreamArchived, UnknownStream
 from journal.events import Event
 from journal.journal import Journal
 from journal.moments import Moment, length_of, time_of
@@ -155,14 +155,27 @@ def last(items: Iterable[Item], parsed_args: argparse.Namespace) -> list[Item]:
     return found[: parsed_args.limit][::-1]
 
 
-def matching(journal: Journal, pattern: str | None) -> Iterator[Head]:
-    """Yield the guard rows of all clusters, of one, or of those that match a pattern.
+def matching(journal: Journal, pattern: str | None, tell: Callable[[JournalError], None]) -> Iterator[Head]:
+    """Yield the guard rows of all clusters, of one, or of those that match a pattern; of several, tell of those that are damaged.
 
-    Raises UnknownStream or StreamArchived for one that is named and is not there.
+    Raises UnknownStream, StreamArchived or DamagedStream for one that is named.
     """
-    if pattern is None or is_pattern(pattern):
-        return (head for head in journal.store.heads() if is_matched(head.stream, pattern))
-    return iter(named(journal, [pattern]))
+    if not is_of_many(pattern):
+        yield from named(journal, [str(pattern)])
+        return
+    damaged: list[DamagedStream] = []
+    for head in chain(journal.store.heads(damaged=damaged), (None,)):
+        for damage in damaged:
+            if is_matched(damage.stream, pattern):
+                tell(damage)
+        damaged.clear()
+        if head is not None and is_matched(head.stream, pattern):
+            yield head
+
+
+def is_of_many(pattern: str | None) -> bool:
+    """Whether more than one cluster can be meant."""
+    return pattern is None or is_pattern(pattern)
 
 
 def is_pattern(text: str) -> bool:
@@ -193,8 +206,7 @@ def named(journal: Journal, clusters: list[str]) -> list[Head]:
 
 def refuse_version_of_many(parsed_args: argparse.Namespace) -> None:
     """Raise CommandError where a version is asked for, and more than one cluster can be meant."""
-    many = parsed_args.cluster is None or is_pattern(parsed_args.cluster)
-    if many and parsed_args.at is not None and parsed_args.at.version is not None:
+    if is_of_many(parsed_args.cluster) and parsed_args.at is not None and parsed_args.at.version is not None:
         msg = f"--at {parsed_args.at.text} is a version, and each cluster has its own: name one with --cluster, or give a time."
         raise CommandError(msg)
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from journal.archive import expect_named_end, verify_archives
 from journal.command_line import OK, PROBLEM, UNREADABLE, FreeCommand, NeedsJournal, ShowCommand, counted, say, tracked
+from journal.commands.options import matching
 from journal.errors import BrokenChain, DamagedStream, Malformed, OutOfOrder, UnreadableFile
 from journal.files import is_damage, read_file
 from journal.journal import Journal
 from journal.verify import verify_stream
+from journal.wording import legible
 
 
 class JournalVerify(NeedsJournal, FreeCommand):
@@ -81,7 +83,7 @@ def _told_archives(archives: Sequence[DamagedStream | Path | None]) -> str:
 
 
 def _tell(result: str) -> None:
-    print(result)  # noqa: T201 (the command's output)
+    print(legible(result))  # noqa: T201 (the command's output)
 
 
 class JournalStats(NeedsJournal, ShowCommand):
@@ -91,7 +93,7 @@ class JournalStats(NeedsJournal, ShowCommand):
         """Return the figures. No history is read for them."""
         with self.opened(parsed_args) as journal:
             clusters = events = operations = owned = 0
-            for head in journal.store.heads():
+            for head in matching(journal, None, self.tell_of_damage):
                 clusters += 1
                 events += head.version
                 operations += head.operation is not None

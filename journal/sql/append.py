@@ -26,8 +26,8 @@ from journal.errors import (
     VersionConflict,
 )
 from journal.events import Completion, Event, Intent, OperationFinished, OperationStarted
-from journal.sql.engine import Away, Database
-from journal.sql.engines.backend import Failure
+from journal.sql.engine import Database
+from journal.sql.engines.backend import Away, Failure
 from journal.sql.heads import head_of
 from journal.sql.schema import EVENTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
 from journal.store import Claim, Head, unfinished_step

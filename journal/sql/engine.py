@@ -9,7 +9,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from journal.errors import StoreError, StoreUnavailable
-from journal.sql.engines.backend import READS, Backend, Failure
+from journal.sql.engines.backend import READS, Away, Backend, Failure
 from journal.sql.engines.mariadb import Mariadb
 from journal.sql.engines.postgresql import Postgresql
 from journal.sql.engines.sqlite import Sqlite
@@ -26,10 +26,6 @@ RETRY_SECONDS: Final = 60.0
 """How long something is tried again while the database is busy or away."""
 
 Result = TypeVar("Result")
-
-
-class Away(Exception):
-    """The database is busy, away or behind; trying again may help."""
 
 
 class Database:
@@ -60,24 +56,14 @@ class Database:
 
     def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """Run a query and return what it finds. Raises StoreUnavailable."""
-
-        def ask() -> Sequence[Row[Any]]:
-            with self._reader.connect() as connection:
-                return connection.execute(statement).all()
-
-        return self._again(ask)
+        return self._again(lambda: self._seen(lambda connection: connection.execute(statement).all()))
 
     def look(self, see: Callable[[Connection], Result]) -> Result:
         """Return what is seen at first, when a journal is opened. A database that is away is told at once.
 
         Only one that is busy is asked again: SQLite is, while another process makes the file. Raises StoreUnavailable.
         """
-
-        def attempt() -> Result:
-            with self._reader.connect() as connection:
-                return see(connection)
-
-        return self._again(attempt, retried=(Failure.ABORTED,))
+        return self._again(lambda: self._seen(see), retried=(Failure.ABORTED,))
 
     def change(self, statement: UpdateBase) -> int:
         """Run a change that may safely run twice, and return how many rows it hit. Raises StoreUnavailable."""
@@ -118,12 +104,21 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
 
+    def _seen(self, see: Callable[[Connection], Result]) -> Result:
+        with self._reader.connect() as connection, self.backend.reading(connection):
+            return see(connection)
+
     def _again(self, ask: Callable[[], Result], retried: Sequence[Failure] = (Failure.ABORTED, Failure.LOST)) -> Result:
+        doubted = False
+
         def attempt() -> Result:
+            nonlocal doubted
             try:
                 return ask()
             except DBAPIError as error:
-                if self.backend.failure(error) in retried:
+                failure = self.backend.failure(error)
+                again, doubted = failure is Failure.DOUBTFUL and not doubted, failure is Failure.DOUBTFUL
+                if failure in retried or again:
                     raise Away(self.told(error)) from error
                 raise self.unavailable(error) from error
 

@@ -32,7 +32,7 @@ class ClusterList(LookingCommand, ListCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Return the table of clusters."""
         with self.opened(parsed_args) as journal:
-            asked = (read for read in many(journal, parsed_args) if _is_asked(read, parsed_args))
+            asked = (read for read in many(journal, parsed_args, self.tell_of_damage) if _is_asked(read, parsed_args))
             rows = [_row(read, parsed_args) for read in first(asked, parsed_args)]
         columns = ("Cluster", "Status", "Operation", "Unfinished steps", "Verdicts", "Owner", "Lease", "Changed at", "Version")
         return columns, rows

@@ -7,7 +7,7 @@ from typing import Any
 
 from journal.command_line import OK, PROBLEM, CommandError, ListCommand, say, tracked
 from journal.commands.options import LookingCommand, length, number, shown
-from journal.errors import DamagedStream, JournalError
+from journal.errors import DAMAGE, DamagedStream, JournalError, StreamArchived
 from journal.journal import Journal
 from journal.metrics import JournalMetrics
 from projections.health import FAILURES, UNFINISHED_FOR, Ailment, Limits, Symptom, symptoms
@@ -71,12 +71,14 @@ def _symptoms(journal: Journal, limits: Limits) -> Iterator[Symptom]:
         told = f"the database could lose what it has acknowledged: {weakness}"
         yield Symptom(Ailment.WEAK_DURABILITY, "", None, told, "set it right; `--strict` refuses it")
     damaged: list[DamagedStream] = []
-    heads = list(journal.store.heads(unsettled=True, damaged=damaged))
+    heads = list(journal.store.heads(damaged=damaged))
     yield from (_damage(damage.stream, damage) for damage in damaged)
     for head in tracked(heads, "looking at clusters", len(heads)):
         try:
             yield from symptoms(head, journal.stream(head.stream).events, limits)
-        except JournalError as error:
+        except StreamArchived:
+            continue  # since the heads were read
+        except DAMAGE as error:
             yield _damage(head.stream, error)
 
 

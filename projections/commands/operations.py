@@ -1,7 +1,7 @@
 """Looking at operations and at their steps."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from journal.commands.options import (
     matching,
     shown,
 )
+from journal.errors import JournalError
 from journal.events import OperationKind
 from journal.journal import Journal
 from journal.moments import lasting
@@ -51,7 +52,8 @@ class OperationList(LookingCommand, ListCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Return the table of operations."""
         with self.opened(parsed_args) as journal:
-            rows = [_operation_row(read, op, parsed_args) for read, op in first(_operations(journal, parsed_args), parsed_args)]
+            found = _operations(journal, parsed_args, self.tell_of_damage)
+            rows = [_operation_row(read, op, parsed_args) for read, op in first(found, parsed_args)]
         columns = (
             "Cluster",
             "Operation",
@@ -82,7 +84,7 @@ class OperationShow(LookingCommand, ShowCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Return the operation's fields. Raises CommandError unless exactly one is meant."""
         with self.opened(parsed_args) as journal:
-            reads = many(journal, parsed_args)
+            reads = many(journal, parsed_args, self.tell_of_damage)
             found = [
                 (r, op) for r in reads for op in r.history.operations.values() if str(op.id).startswith(parsed_args.operation)
             ]
@@ -137,9 +139,9 @@ class StepList(LookingCommand, ListCommand):
         columns = ("Cluster", "Version", "Began at", "Stage", "Action", "Subject", "Outcome", "Step")
         with self.opened(parsed_args) as journal:
             found = (
-                _indexed(journal, parsed_args)
+                _indexed(journal, parsed_args, self.tell_of_damage)
                 if parsed_args.unfinished and parsed_args.at is None
-                else _steps(journal, parsed_args)
+                else _steps(journal, parsed_args, self.tell_of_damage)
             )
             asked = (
                 row
@@ -156,16 +158,20 @@ _Row = tuple[str, int, datetime, str, str, str, str, str]
 """Cluster, version, when it began, stage, action, subject, outcome and step."""
 
 
-def _indexed(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[tuple[_Row, UUID]]:
+def _indexed(
+    journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]
+) -> Iterator[tuple[_Row, UUID]]:
     """Yield the unfinished steps by the index of them: no history is read."""
-    asked = None if parsed_args.cluster is None else {head.stream for head in matching(journal, parsed_args.cluster)}
+    asked = None if parsed_args.cluster is None else {head.stream for head in matching(journal, parsed_args.cluster, tell)}
     for s in journal.store.unfinished_steps():
         if asked is None or s.stream in asked:
             yield (s.stream, s.version, s.recorded_at, s.stage, s.action, s.subject, "unfinished", str(s.step)), s.operation
 
 
-def _steps(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[tuple[_Row, UUID]]:
-    for read in many(journal, parsed_args):
+def _steps(
+    journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]
+) -> Iterator[tuple[_Row, UUID]]:
+    for read in many(journal, parsed_args, tell):
         for step in read.history.steps.values():
             if not parsed_args.unfinished or (step.completion is None and step.operation.finished is None):
                 intent = step.intent
@@ -173,8 +179,10 @@ def _steps(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[tuple[
                 yield (read.history.stream, step.begun, step.recorded_at, *told), step.operation.id
 
 
-def _operations(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[tuple[Read, Operation]]:
-    for read in many(journal, parsed_args):
+def _operations(
+    journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]
+) -> Iterator[tuple[Read, Operation]]:
+    for read in many(journal, parsed_args, tell):
         for operation in read.history.operations.values():
             if (
                 is_within(operation.started_at, parsed_args)

@@ -1,12 +1,13 @@
 """How commands read clusters: as they are, or as they were at a moment."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import attrs
 
-from journal.commands.options import matching, named, refuse_version_of_many
-from journal.errors import NoSuchMoment
+from journal.commands.options import is_of_many, matching, named, refuse_version_of_many
+from journal.errors import DAMAGE, JournalError, NoSuchMoment
 from journal.events import Event
 from journal.journal import Journal
 from journal.moments import events_at
@@ -36,15 +37,23 @@ def one(journal: Journal, parsed_args: argparse.Namespace) -> Read:
     return _read(journal, head, parsed_args)
 
 
-def many(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[Read]:
-    """Yield the clusters that are asked for, without those that did not exist yet at the moment that is asked for."""
+def many(journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]) -> Iterator[Read]:
+    """Yield the clusters that are asked for, without those that did not exist yet at the moment that is asked for.
+
+    Of those that are damaged it is told. Where one is named, raises what `one` raises.
+    """
+    if not is_of_many(parsed_args.cluster):
+        yield one(journal, parsed_args)
+        return
     refuse_version_of_many(parsed_args)
-    for head in matching(journal, parsed_args.cluster):
-        try:
-            yield _read(journal, head, parsed_args)
-        except NoSuchMoment:
-            if parsed_args.at.version is not None:
-                raise
+    for head in matching(journal, parsed_args.cluster, tell):
+        with suppress(NoSuchMoment):
+            try:
+                read = _read(journal, head, parsed_args)
+            except DAMAGE as error:
+                tell(error)
+            else:
+                yield read
 
 
 def _read(journal: Journal, head: Head, parsed_args: argparse.Namespace) -> Read:

@@ -1,14 +1,16 @@
 """Looking at servers and at what they bring along."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from journal.command_line import CommandError, ListCommand
 from journal.commands.options import LookingCommand, add_at, add_clusters, add_limit, first, refuse_version_of_many, shown
+from journal.errors import DAMAGE, JournalError, NoSuchMoment
 from journal.events import PlanAction, ResourceKind, VerdictName
 from journal.journal import Journal
 from projections.cases import Reading
-from projections.commands.reading import many
+from projections.commands.reading import Read, many, one
 from projections.fold import History
 from projections.lifecycle import lifecycle
 from projections.story import Story, story
@@ -32,7 +34,7 @@ class ServerList(LookingCommand, ListCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Return the table of servers and other resources."""
         with self.opened(parsed_args) as journal:
-            rows = first(_rows(journal, parsed_args), parsed_args)
+            rows = first(_rows(journal, parsed_args, self.tell_of_damage), parsed_args)
         return ("Cluster", "Kind", "Id", "Name", "Node group", "Lifecycle", "Status", "Verdict", "Action", "Because"), rows
 
 
@@ -50,7 +52,7 @@ class ServerExplain(LookingCommand, ListCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Return the story. Raises CommandError if nothing is known of it."""
         with self.opened(parsed_args) as journal:
-            found = list(_stories(journal, parsed_args))
+            found = list(_stories(journal, parsed_args, self.tell_of_damage))
         if not found:
             who = "No cluster knows" if parsed_args.cluster is None else f"Cluster {parsed_args.cluster!r} does not know"
             msg = f"{who} {parsed_args.id}. `provjournal server list` names what each knows."
@@ -59,8 +61,10 @@ class ServerExplain(LookingCommand, ListCommand):
         return ("Cluster", "Version", "Recorded at", "Evidence", "What"), rows
 
 
-def _rows(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[tuple[object, ...]]:
-    for read in many(journal, parsed_args):
+def _rows(
+    journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]
+) -> Iterator[tuple[object, ...]]:
+    for read in many(journal, parsed_args, tell):
         reading = Reading(read.history)
         for verdict in verdicts(read.history):
             if (
@@ -87,15 +91,29 @@ def _row(history: History, reading: Reading, verdict: Verdict) -> tuple[object, 
     )
 
 
-def _stories(journal: Journal, parsed_args: argparse.Namespace) -> Iterator[tuple[str, Story]]:
-    if parsed_args.cluster is None:
-        refuse_version_of_many(parsed_args)
-    clusters = journal.store.mentioning(parsed_args.id) if parsed_args.cluster is None else [parsed_args.cluster]
-    for cluster in clusters:
-        for read in many(journal, argparse.Namespace(cluster=cluster, at=parsed_args.at)):
-            told = story(read.events, parsed_args.id)
-            if told is not None:
-                yield cluster, told
+def _stories(
+    journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]
+) -> Iterator[tuple[str, Story]]:
+    for read in _asked(journal, parsed_args, tell):
+        told = story(read.events, parsed_args.id)
+        if told is not None:
+            yield read.head.stream, told
+
+
+def _asked(journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]) -> Iterator[Read]:
+    """Yield the cluster that is named, else all that can know the id."""
+    if parsed_args.cluster is not None:
+        yield one(journal, parsed_args)
+        return
+    refuse_version_of_many(parsed_args)
+    for cluster in journal.store.mentioning(parsed_args.id):
+        with suppress(NoSuchMoment):
+            try:
+                read = one(journal, argparse.Namespace(cluster=cluster, at=parsed_args.at))
+            except DAMAGE as error:
+                tell(error)
+            else:
+                yield read
 
 
 def _told(cluster: str, told: Story, parsed_args: argparse.Namespace) -> Iterator[tuple[object, ...]]:

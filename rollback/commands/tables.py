@@ -46,13 +46,11 @@ def counts(made: Plan) -> str:
     return ", ".join(f"{count} to {action}" for action, count in counted if action != "none") or "nothing to do"
 
 
-def told(report: Report) -> str:
-    """Return what a compensation came to, and what is left to do."""
+def told(report: Report) -> tuple[str, ...]:
+    """Return what a compensation came to, and what is left to do, a line each."""
     deleted = f"{len(report.deleted)} deleted" if report.deleted else "nothing deleted"
     lines = (f"left to do: {problem}" for problem in report.problems)
-    return "\n".join(
-        (f"cluster {report.cluster} is {report.cluster_status}; {deleted}, {len(report.kept)} kept as unsafe", *lines)
-    )
+    return (f"cluster {report.cluster} is {report.cluster_status}; {deleted}, {len(report.kept)} kept as unsafe", *lines)
 
 
 def write_plan(path: Path, made: Plan) -> None:

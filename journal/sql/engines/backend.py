@@ -19,7 +19,12 @@ class Failure(Enum):
     CONFLICT = "somebody else's row is there already"
     ABORTED = "the database certainly undid the transaction; it may work another time"
     LOST = "the database is away, and what it did last is not known; it may work another time"
+    DOUBTFUL = "what was read may have been changed meanwhile; it is worth one more look"
     FINAL = "the database refuses it"
+
+
+class Away(Exception):
+    """The database is busy, away or behind; trying again may help."""
 
 
 class Backend(Protocol):
@@ -50,6 +55,9 @@ class Backend(Protocol):
 
     def weaknesses(self, connection: Connection) -> Sequence[str]:
         """Return what is set so that an acknowledged append could be lost, each with the setting and the right value."""
+
+    def reading(self, connection: Connection) -> AbstractContextManager[None]:
+        """Watch over a look at the database. Raises Away, at its end, if what was seen may have been changed meanwhile."""
 
     def size(self) -> TextClause:
         """Return the query for the bytes that the journal's tables and indexes take on disk."""

@@ -1,7 +1,7 @@
 """MariaDB and Galera, through PyMySQL: the URL form that OpenStack's services use."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from uuid import uuid4
 
@@ -134,6 +134,10 @@ class Mariadb:
             *found,
             *(f"table {table} is kept by {engine}, expected InnoDB" for table, engine in engines if engine != "InnoDB"),
         ]
+
+    def reading(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
+        """Nothing: each query sees one state of the database."""
+        return nullcontext()
 
     def size(self) -> TextClause:
         """Ask for what the server last counted."""

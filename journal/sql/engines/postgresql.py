@@ -85,6 +85,10 @@ class Postgresql:
         settings = ((name, connection.exec_driver_sql(f"SHOW {name}").scalar_one(), good) for name, good in _EXPECTED.items())
         return [f"{name} is {value}, expected {' or '.join(good)}" for name, value, good in settings if value not in good]
 
+    def reading(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
+        """Nothing: each query sees one state of the database."""
+        return nullcontext()
+
     def size(self) -> TextClause:
         """Ask for all that belongs to the tables of the schema in use."""
         return text(

@@ -2,19 +2,20 @@
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import psutil
-from sqlalchemy import Connection, Engine, TextClause, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, TextClause, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from journal.errors import SchemaNotCurrent, StoreError, StoreUnavailable
-from journal.sql.engines.backend import READS, Failure
+from journal.sql.engines.backend import READS, Away, Failure
 
 _PRAGMAS: Final = (
     "PRAGMA busy_timeout = 30000",
@@ -29,6 +30,11 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
 """File systems without the locks and the shared memory that SQLite rests on."""
 _READS_ONLY: Final = "provjournal_reads_only"
 """Stands in the info of a connection that may only read."""
+_UNLOCKED: Final = "provjournal_unlocked"
+"""Stands there, too, if it reads without locks: what the file was like before."""
+_DOUBTFUL: Final = "provjournal_doubtful"
+"""Is set in an error of a connection that may only read, where the file may have been changed meanwhile."""
+_CHANGED: Final = "it was changed each time while it was read; work as a user who may write the file and its folder"
 _ADVICE: Final = {
     "SQLITE_FULL": "Make room where it lies; all that was acknowledged is there.",
     "SQLITE_IOERR": "Look at its disk; all that was acknowledged is there, if the disk is sound.",
@@ -39,6 +45,10 @@ _ADVICE: Final = {
     "SQLITE_CORRUPT": "Restore it from a backup and run `provjournal journal restored`.",
 }
 """By the beginning of SQLite's extended code."""
+_DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_UNLOCKED_ADVICE: Final = (
+    "It was read without locks, as you may not write it; see with `provjournal journal verify`, as a user who may, how it is."
+)
 _CONFLICTS: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
 
 
@@ -73,6 +83,8 @@ class Sqlite:
         event.listen(engine, "do_connect", _open_as_permitted)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "handle_error", _doubt)
+        event.listen(engine, "checkin", _let_go)
 
     def upgrading(self, engine: Engine) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
         """Nothing: an upgrade is one transaction."""
@@ -95,6 +107,19 @@ class Sqlite:
             found.append(f"journal_mode is {mode}, expected wal")
         return found
 
+    @contextmanager
+    def reading(self, connection: Connection) -> Iterator[None]:
+        """Compare the file before and after, where nothing keeps writers from changing it meanwhile."""
+        before = connection.info.get(_UNLOCKED)
+        try:
+            yield
+        except DBAPIError as error:
+            if before not in (None, _state(_path(connection.engine.url))):
+                raise Away(_CHANGED) from error
+            raise
+        if before not in (None, _state(_path(connection.engine.url))):
+            raise Away(_CHANGED)
+
     def size(self) -> TextClause:
         """Ask for the pages of the file; the write-ahead log comes on top until it is merged."""
         return text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
@@ -102,6 +127,8 @@ class Sqlite:
     def advice(self, error: DBAPIError) -> str:
         """Tell by SQLite's extended code."""
         name = getattr(error.orig, "sqlite_errorname", "")
+        if getattr(error.orig, _DOUBTFUL, False) and name.startswith(_DAMAGE):
+            return _UNLOCKED_ADVICE
         return next((advice for code, advice in _ADVICE.items() if name.startswith(code)), "")
 
     def failure(self, error: DBAPIError) -> Failure:
@@ -109,6 +136,8 @@ class Sqlite:
         name = getattr(error.orig, "sqlite_errorname", "")
         if name in _CONFLICTS:
             return Failure.CONFLICT
+        if getattr(error.orig, _DOUBTFUL, False):
+            return Failure.DOUBTFUL
         return Failure.ABORTED if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) else Failure.FINAL
 
 
@@ -128,15 +157,53 @@ def _open_as_permitted(_: object, entry: ConnectionPoolEntry, args: list[Any], m
     """Open the file only for reading where more is not permitted: who looks needs no right to write.
 
     Where nobody has it open, the files that SQLite shares among processes are not there, and a reader may not make them;
-    it is told then that the file does not change (https://sqlite.org/wal.html, "Read-Only Databases").
+    it is told then that the file does not change (https://sqlite.org/wal.html, "Read-Only Databases"). That is so until a
+    writer comes, so such a connection is for one look.
     """
     path = Path(args[0])
-    if not path.exists() or (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)):
+    if not path.exists() or _may_write(path):
         return
-    is_open = path.with_name(f"{path.name}-wal").exists()
+    state = _state(path)
     entry.info[_READS_ONLY] = True
-    args[0] = f"{path.absolute().as_uri()}?mode=ro{'' if is_open else '&immutable=1'}"
+    if not state.is_open:
+        entry.info[_UNLOCKED] = state
+    args[0] = f"{path.absolute().as_uri()}?mode=ro{'' if state.is_open else '&immutable=1'}"
     more["uri"] = True
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
+
+
+@attrs.frozen
+class _State:
+    """What tells that a file was changed; `is_open`: whether somebody has it open who may write."""
+
+    file: int
+    size: int
+    modified: int
+    changed: int
+    is_open: bool
+
+
+def _state(path: Path) -> _State:
+    found = path.stat()
+    is_open = path.with_name(f"{path.name}-wal").exists()
+    return _State(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, is_open)
+
+
+def _let_go(_: sqlite3.Connection | None, entry: ConnectionPoolEntry) -> None:
+    """Keep no connection that may only read: how the file is to be opened is another thing once a writer comes or goes."""
+    if entry.info.get(_READS_ONLY):
+        entry.invalidate()
+
+
+def _doubt(context: ExceptionContext) -> None:
+    """Mark the errors that a writer who comes or goes can bring about for one who may only read."""
+    info = {} if context.connection is None or context.connection.invalidated else context.connection.info
+    name = getattr(context.original_exception, "sqlite_errorname", "")
+    if (_UNLOCKED in info and name.startswith(_DAMAGE)) or (_READS_ONLY in info and name.startswith("SQLITE_CANTOPEN")):
+        setattr(context.original_exception, _DOUBTFUL, True)
 
 
 def _prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
