@@ -49,7 +49,4 @@ def _of_cluster(history: History, found: tuple[Verdict, ...]) -> dict[str, str]:
 
 
 def _of_resources(found: tuple[Verdict, ...]) -> dict[str, str]:
-    return {
-        f"{verdict.kind} {verdict.id or f'of create {verdict.step}'}": f"{verdict.verdict} → {verdict.action}: {verdict.because}"
-        for verdict in found
-    }
+    return {verdict.about: f"{verdict.verdict} → {verdict.action}: {verdict.because}" for verdict in found}

@@ -54,17 +54,22 @@ def symptoms(head: Head, events: Sequence[Event], limits: Limits) -> Iterator[Sy
     """Yield what somebody should look at in one cluster."""
     history = fold(events)
     operation = history.unfinished
-    look = f"`provjournal rollback {head.stream} --dry-run`"
+    look = f"provjournal rollback {head.stream} --dry-run"
+    if history.hold is not None:
+        look = f"provjournal plan show {head.stream}, then provjournal release {head.stream} --reason …"
+    held = "" if history.hold is None else f"; a hold stands, placed by {history.hold.by}: {history.hold.reason}"
     if operation is None:
         yield from _at_rest(head, history, events[-1].recorded_at)
         return
     age = head.read_at - operation.started_at
     if age > limits.unfinished_for:
         told = f"the {operation.kind} has been unfinished for {lasting(age)}"
-        yield Symptom(Ailment.UNFINISHED, head.stream, operation.started_at, told, f"`provjournal cluster show {head.stream}`")
+        yield Symptom(Ailment.UNFINISHED, head.stream, operation.started_at, told, f"provjournal cluster show {head.stream}")
     if not head.owner_alive:
-        told = f"nobody is at work on the unfinished {operation.kind}"
-        yield Symptom(Ailment.OWNER_GONE, head.stream, head.lease_expires_at or head.changed_at, told, "`provjournal recover`")
+        told = f"nobody is at work on the unfinished {operation.kind}{held}"
+        last = max((event.recorded_at for event in events if event.operation is not None), default=operation.started_at)
+        do = look if history.hold is not None else "provjournal recover"
+        yield Symptom(Ailment.OWNER_GONE, head.stream, head.lease_expires_at or last, told, do)
     failures = [event for event in events if event.version > operation.started and _is_failure(event)]
     if len(failures) >= limits.failures:
         assert isinstance(failures[-1].data, ErrorRecorded), "it is a failure"
@@ -78,15 +83,15 @@ def _at_rest(head: Head, history: History, since: datetime) -> Iterator[Symptom]
     due = [verdict for verdict in found if verdict.action in (PlanAction.DELETE, PlanAction.FIND)]
     if due and not head.owner_alive:
         told = f"nobody accounts for {_those(due)}"
-        yield Symptom(Ailment.ORPHAN, head.stream, since, told, f"`provjournal rollback {head.stream} --dry-run`")
+        yield Symptom(Ailment.ORPHAN, head.stream, since, told, f"provjournal rollback {head.stream} --dry-run")
     unsafe = [verdict for verdict in found if verdict.verdict is VerdictName.UNSAFE]
     if unsafe:
-        explain = f"`provjournal server explain {unsafe[0].id} --cluster {head.stream}`, then `provjournal resolve`"
+        explain = f"provjournal server explain {unsafe[0].id} --cluster {head.stream}, then provjournal resolve"
         yield Symptom(Ailment.UNDECIDED, head.stream, since, f"a person has to decide about {_those(unsafe)}", explain)
 
 
 def _those(found: Sequence[Verdict]) -> str:
-    first = f"{found[0].kind} {found[0].id or found[0].name}"
+    first = found[0].about
     return (
         f"{first}: {found[0].because}" if len(found) == 1 else f"{len(found)} resources, {first} among them: {found[0].because}"
     )

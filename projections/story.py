@@ -15,9 +15,9 @@ from journal.events import (
     OperatorResolved,
     ServersAdopted,
 )
-from journal.wording import told
+from journal.wording import subject, told
 from projections.cases import Case, Reading
-from projections.fold import Resource, fold
+from projections.fold import History, Resource, fold
 from projections.verdicts import Verdict, verdicts
 
 
@@ -58,6 +58,17 @@ def story(events: tuple[Event, ...], id_: str) -> Story | None:
         if (what := telling.what(event, is_evidence=event.version in evidence)) is not None
     )
     return Story(id_, tuple(chapters), verdict, reading.history.version)
+
+
+def meant(history: History, text: str) -> tuple[str, ...]:
+    """Return what can be meant by a text: the ids of resources, or of the steps of creates in doubt, by id, name or beginning."""
+    known = {id_: resource.name for id_, resource in history.resources.items()}
+    creates = {str(step.id): subject(step.intent) for step in history.creates.values()}
+    for is_it in (lambda id_, _: id_ == text, lambda _, name: name == text, lambda id_, _: id_.startswith(text)):
+        found = [id_ for id_, name in (*known.items(), *creates.items()) if is_it(id_, name)]
+        if found:
+            return tuple(found)
+    return ()
 
 
 def _is_of(case: Case, id_: str) -> bool:

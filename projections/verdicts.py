@@ -64,6 +64,12 @@ class Verdict:
         return self.kind is ResourceKind.SERVER
 
     @property
+    def about(self) -> str:
+        """What it is of, for people: by kind, name and id."""
+        which = f"of create {self.step}" if self.id is None else self.id
+        return f"{self.kind} {which}" if self.name in (None, "", self.id) else f"{self.kind} {self.name} ({which})"
+
+    @property
     def ids(self) -> tuple[str | None, str | None]:
         """Its `server_id` and its `resource_id`, as events give them: one of them is None."""
         return (self.id, None) if self.is_server else (None, self.id)

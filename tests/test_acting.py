@@ -27,7 +27,7 @@ def test_a_word_is_recorded_and_what_it_changes_is_shown(filled: Run) -> None:
     code, out, err = filled("resolve", "c-1", "id-g1", "unsafe", "--by", "ops", "--reason", "looks used", "-f", "json")
     changed = {row["What"]: (row["Before"], row["After"]) for row in rows(out)}
     assert code == 0
-    assert changed["server id-g1"] == (
+    assert changed["server g1 (id-g1)"] == (
         "new → delete: operation scale did not finish, and nothing was put on it",
         "unsafe → keep: ops said so",
     )
@@ -128,7 +128,7 @@ def test_a_plan_is_written_as_a_file(filled: Run, tmp_path: Path) -> None:
     written = json.loads((tmp_path / "plan.json").read_text())
     assert written == json.loads(filled("replay", HISTORY, "--plan")[1])
     code, _, err = filled("plan", "show", "c-1", "-o", tmp_path / "no" / "plan.json")
-    assert (code, "cannot be written into" in err) == (2, True)
+    assert (code, "the plan cannot be written" in err) == (2, True)
 
 
 # A yes
@@ -191,6 +191,14 @@ def test_health_names_what_to_look_at(filled: Run) -> None:
     assert filled("health", "--unfinished-for", "soon")[0] == 2
 
 
+def test_health_of_a_held_cluster_names_the_hold_and_no_recovery(filled: Run) -> None:
+    filled("hold", "c-1", "--by", "ops", "--reason", "looking")
+    (gone,) = [row for row in rows(filled("health", "-f", "json")[1]) if row["Problem"] == "owner_gone"]
+    assert gone["What"] == "nobody is at work on the unfinished scale; a hold stands, placed by ops: looking"
+    assert gone["Next"] == "provjournal plan show c-1, then provjournal release c-1 --reason …"
+    assert gone["Since"] == "2026-11-23T10:00:19.000Z"
+
+
 def test_health_is_silent_and_ends_with_0_where_nothing_is_wrong(run: Run, tmp_path: Path) -> None:
     run("journal", "upgrade")
     assert run("health", "-f", "value")[:2] == (0, "")
@@ -215,7 +223,7 @@ def test_a_compensation_that_keeps_failing_is_told(filled: Run, tmp_path: Path) 
 def test_what_nobody_accounts_for_and_damage_are_told(filled: Run, tmp_path: Path) -> None:
     filled("abandon", "c-1", "--reason", "x", "--yes")
     (undecided,) = rows(filled("health", "-f", "json")[1])
-    assert (undecided["Problem"], "2 resources, server id-w3 among them" in undecided["What"]) == ("undecided", True)
+    assert (undecided["Problem"], "2 resources, server w3 (id-w3) among them" in undecided["What"]) == ("undecided", True)
     filled("resolve", "c-1", "id-g1", "new", "--reason", "ours")
     assert [row["Problem"] for row in rows(filled("health", "-f", "json")[1])] == ["orphan", "undecided"]
     import sqlite3  # noqa: PLC0415

@@ -91,9 +91,9 @@ def test_what_changed_between_two_points(filled: Run) -> None:
         row["What"]: (row["At version 12"], row["At version 19"]) for row in rows(filled("diff", "c-1", "12", "-f", "json")[1])
     }
     assert changed["status"] == ("Active", "unfinished (scale)")
-    assert changed["server id-w3"][0].startswith("in_service → keep")
-    assert changed["server id-w3"][1].startswith("unneeded → delete")
-    assert "server id-w1" not in changed
+    assert changed["server w3 (id-w3)"][0].startswith("in_service → keep")
+    assert changed["server w3 (id-w3)"][1].startswith("unneeded → delete")
+    assert not [what for what in changed if "w1" in what]
     assert filled("diff", "c-1", "12", "12", "-f", "json")[1].strip() == "[]"
     code, _, err = filled("diff", "c-1", "12", "2026-11-23T10:00:12.5Z")
     assert (code, err) == (0, "both are version 12: nothing changed between them\n")
@@ -107,7 +107,7 @@ def test_a_cluster_at_a_glance_says_what_to_do_next(filled: Run) -> None:
     shown = json.loads(filled("cluster", "show", "c-1", "-f", "json")[1])
     assert shown["next"] == "look at `provjournal rollback c-1 --dry-run`, then `provjournal rollback c-1`"
     assert shown["unfinished_steps"] == ["delete_server id-w3 (version 16)", "create_server g2 (version 19)"]
-    assert shown["resources"][2].startswith("server id-w3: unneeded → delete")
+    assert shown["resources"][2].startswith("server w3 (id-w3): unneeded → delete")
     filled("hold", "c-1", "--reason", "looking")
     assert "provjournal release c-1" in json.loads(filled("cluster", "show", "c-1", "-f", "json")[1])["next"]
 
@@ -196,6 +196,21 @@ def test_the_story_of_a_server_tells_every_event_that_led_to_its_verdict(filled:
         filled("server", "explain", "id-w3", "--cluster", "c-1", "-f", "json")[1]
         == filled("server", "explain", "id-w3", "-f", "json")[1]
     )
+
+
+def test_a_story_is_found_by_a_name_or_the_beginning_of_an_id(filled: Run) -> None:
+    whole = filled("server", "explain", "id-w3", "-f", "json")[1]
+    assert filled("server", "explain", "w3", "-f", "json")[1] == whole
+    assert filled("server", "explain", "w3", "--cluster", "c-1", "-f", "json")[1] == whole
+    in_doubt = rows(filled("server", "explain", "60296798", "-f", "json")[1])
+    assert "is in_doubt, to find" in in_doubt[-1]["What"]
+
+
+def test_times_that_make_no_sense_are_refused(filled: Run) -> None:
+    code, _, err = filled("event", "list", "--since", "1h", "--until", "2h")
+    assert (code, "is after --until" in err) == (2, True)
+    code, _, err = filled("cluster", "show", "c-1", "--at", "2199-01-01")
+    assert (code, "2199-01-01 is in the future" in err) == (2, True)
 
 
 def test_a_create_in_doubt_has_a_story_by_the_id_of_its_step(filled: Run) -> None:

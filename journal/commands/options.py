@@ -3,6 +3,7 @@
 import argparse
 import getpass
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import chain, islice
@@ -13,7 +14,7 @@ from journal.commands.columns import Time
 from journal.errors import DamagedStream, JournalError, StreamArchived, UnknownStream
 from journal.events import Event
 from journal.journal import Journal
-from journal.moments import Moment, length_of, time_of
+from journal.moments import Moment, length_of, time_of, written
 from journal.store import Head
 
 PAGE: Final = 100
@@ -31,6 +32,16 @@ class LookingCommand(NeedsJournal):
         parser = super().get_parser(prog_name)
         parser.add_argument("--utc", action="store_true", help="show times in UTC, not in the time zone of this machine")
         return parser
+
+    @contextmanager
+    def opened(self, parsed_args: argparse.Namespace) -> Iterator[Journal]:
+        """Open the journal. Raises CommandError where nothing can have happened between the times that were given."""
+        since, until = getattr(parsed_args, "since", None), getattr(parsed_args, "until", None)
+        if since is not None and until is not None and since > until:
+            msg = f"--since {written(since)} is after --until {written(until)}."
+            raise CommandError(msg)
+        with super().opened(parsed_args) as journal:
+            yield journal
 
 
 def shown(time: datetime | None, parsed_args: argparse.Namespace) -> Time | None:
@@ -87,8 +98,12 @@ def time(text: str) -> datetime:
 
 
 def moment(text: str) -> Moment:
-    """Return a moment: an argparse type."""
-    return _parsed(Moment.read, text)
+    """Return a moment of the past: an argparse type."""
+    found = _parsed(Moment.read, text)
+    if found.time is not None and found.time > datetime.now(UTC):
+        msg = f"{text} is in the future"
+        raise argparse.ArgumentTypeError(msg)
+    return found
 
 
 def length(text: str) -> timedelta:

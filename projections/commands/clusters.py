@@ -127,6 +127,5 @@ def _step(step: Step) -> str:
 
 
 def _resource(verdict: Verdict) -> str:
-    what = verdict.id or f"of create {verdict.step}"
     action = "" if verdict.action is PlanAction.NONE else f" → {verdict.action}"
-    return f"{verdict.kind} {what}: {verdict.verdict}{action} ({verdict.because})"
+    return f"{verdict.about}: {verdict.verdict}{action} ({verdict.because})"

@@ -69,7 +69,7 @@ class Health(LookingCommand, ListCommand):
 def _symptoms(journal: Journal, limits: Limits) -> Iterator[Symptom]:
     for weakness in journal.store.weaknesses():
         told = f"the database could lose what it has acknowledged: {weakness}"
-        yield Symptom(Ailment.WEAK_DURABILITY, "", None, told, "set it right; `--strict` refuses it")
+        yield Symptom(Ailment.WEAK_DURABILITY, "", None, told, "set it right; --strict refuses it")
     damaged: list[DamagedStream] = []
     heads = list(journal.store.heads(damaged=damaged))
     yield from (_damage(damage.stream, damage) for damage in damaged)
@@ -83,7 +83,7 @@ def _symptoms(journal: Journal, limits: Limits) -> Iterator[Symptom]:
 
 
 def _damage(cluster: str, error: JournalError) -> Symptom:
-    return Symptom(Ailment.DAMAGED, cluster, None, str(error), "`provjournal journal verify`")
+    return Symptom(Ailment.DAMAGED, cluster, None, str(error), "provjournal journal verify")
 
 
 def _print_metrics(journal: Journal, found: list[Symptom]) -> None:

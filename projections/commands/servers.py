@@ -13,7 +13,7 @@ from projections.cases import Reading
 from projections.commands.reading import Read, many, one
 from projections.fold import History
 from projections.lifecycle import lifecycle
-from projections.story import Story, story
+from projections.story import Story, meant, story
 from projections.verdicts import Verdict, verdicts
 
 
@@ -44,7 +44,9 @@ class ServerExplain(LookingCommand, ListCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add which."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("id", metavar="ID", help="its id; of a create in doubt, the id of its step")
+        parser.add_argument(
+            "id", metavar="ID", help="its id, the beginning of it, or its name; of a create in doubt, the id of its step"
+        )
         parser.add_argument("--cluster", metavar="CLUSTER", help="the cluster that it is of, if you know it: that is faster")
         add_at(parser)
         return parser
@@ -95,9 +97,10 @@ def _stories(
     journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]
 ) -> Iterator[tuple[str, Story]]:
     for read in _asked(journal, parsed_args, tell):
-        told = story(read.events, parsed_args.id)
-        if told is not None:
-            yield read.head.stream, told
+        for id_ in meant(read.history, parsed_args.id):
+            told = story(read.events, id_)
+            if told is not None:
+                yield read.head.stream, told
 
 
 def _asked(journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]) -> Iterator[Read]:
