@@ -31,7 +31,7 @@ from journal.errors import (
     VersionConflict,
 )
 from journal.journal import Journal
-from journal.redaction import redacted_text
+from journal.redaction import RedactingFilter, redacted_text
 from journal.steps import reason_of
 from journal.wording import counted as counted  # noqa: PLC0414 (commands take it from here)
 from journal.wording import legible
@@ -48,6 +48,7 @@ INTERRUPTED: Final = 130
 FOR_PROGRAMS: Final = ("json", "yaml")
 """The formats that tell any text as it is, with escapes of their own."""
 
+_LOG: Final = logging.getLogger(__name__)
 ERRORS: Final = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 TOLD: Final = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 """What is told on the way: notes and progress, which `--quiet` silences."""
@@ -89,7 +90,10 @@ class Application(App):
 
     def configure_logging(self) -> None:
         """Keep libraries quiet unless the user wants to hear them."""
+        before = set(logging.getLogger().handlers)
         super().configure_logging()
+        for handler in set(logging.getLogger().handlers).difference(before):
+            handler.addFilter(RedactingFilter())
         if not self.options.debug:
             console = logging.getLogger().handlers[-1]
             console.setFormatter(OneLine(self.CONSOLE_MESSAGE_FORMAT))
@@ -138,14 +142,20 @@ class _Handled(Command):
         except CommandError as error:
             print_error(error)
             return error.code
-        except ValueError as error:
-            if "recognized column names" not in str(error):  # what cliff raises for an unknown -c COLUMN
-                raise
-            print_error(error)
-            return UNREADABLE
         except JournalError as error:
             print_error(error)
             return _code_of(error)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if isinstance(error, ValueError) and "recognized column names" in str(error):  # cliff's, of an unknown -c COLUMN
+                print_error(error)
+                return UNREADABLE
+            if getattr(self.app.options, "debug", False):
+                raise
+            print_error(f"{reason_of(error)} (--debug shows where it was raised)")
+            _LOG.debug("where it was raised", exc_info=True)
+            return PROBLEM
         return OK if result is None else int(result)
 
 

@@ -54,7 +54,11 @@ def length_of(text: str) -> timedelta:
     if found is None:
         msg = f"{text!r} is no length of time; expected one such as 90s, 15m, 2h, 3d"
         raise ValueError(msg)
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError as error:
+        msg = f"{text!r} is too long; expected a length of time such as 90s, 15m, 2h, 3d"
+        raise ValueError(msg) from error
 
 
 def events_at(events: Sequence[Event], moment: Moment) -> Sequence[Event]:

@@ -189,6 +189,7 @@ def test_health_names_what_to_look_at(filled: Run) -> None:
     code, out, _ = filled("health", "--unfinished-for", "9999d", "-f", "json")
     assert [row["Problem"] for row in rows(out)] == ["owner_gone"]
     assert filled("health", "--unfinished-for", "soon")[0] == 2
+    assert filled("health", "--unfinished-for", "99999999999w")[0] == 2
 
 
 def test_health_of_a_held_cluster_names_the_hold_and_no_recovery(filled: Run) -> None:

@@ -536,3 +536,37 @@ def test_a_reader_that_goes_away_is_no_problem(filled: Run, tmp_path: Path) -> N
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S607 (the user's)
         assert done.returncode in (0, 128 + signal.SIGPIPE), command
         assert done.stderr == "", command
+
+
+SECRET = "hunter2supersecret"  # noqa: S105 (ours)
+FAILING = """
+import logging, sys
+from journal.command_line import main
+from journal.sql.store import SqlStore
+
+def fail(*_, **__):
+    logging.getLogger("openstack").error("it said password=%s", sys.argv[1])
+    raise KIND("password=" + sys.argv[1]) from KeyError("adminPass: " + sys.argv[1])
+
+SqlStore.heads = fail
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["RuntimeError", "ValueError"])
+@pytest.mark.parametrize("debug", [[], ["--debug"]], ids=["without debug", "with debug"])
+def test_what_nobody_foresaw_is_told_without_its_secrets(filled: Run, tmp_path: Path, debug: list[str], kind: str) -> None:
+    del filled
+    log = tmp_path / "log.txt"
+    args = [*debug, "--log-file", str(log), "cluster", "list"]
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING.replace("KIND", kind), SECRET, *args], capture_output=True, text=True, check=False
+    )
+    logged = log.read_text()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert SECRET not in done.stderr + logged
+    assert ("Traceback" in done.stderr) == bool(debug)
+    assert "it said password=[redacted]" in done.stderr
+    if not debug:
+        assert f"provjournal: {kind}: password=[redacted] (--debug shows where it was raised)\n" in done.stderr
+    assert ("Traceback" in logged, f"{kind}: password=[redacted]" in logged) == (True, True)

@@ -6,15 +6,22 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from command import GOLDEN, HISTORY, Run, renamed, rows
 
+from journal.clock import SystemClock
+from journal.commands.options import newest_first
 from journal.events import OperationKind
 from journal.files import read_file
 from journal.journal import Journal
+from journal.sql.store import open_store
 
 ROOT = Path(__file__).parent.parent
 
@@ -257,6 +264,52 @@ def test_events_of_several_clusters_come_in_the_order_of_time(filled: Run, tmp_p
         18,
         19,
     ]
+
+
+class Skewed(SystemClock):
+    """The clock of a writer's machine, which is not that of the database."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+def test_clocks_that_differ_hide_no_event_and_turn_no_order(run: Run, tmp_path: Path) -> None:
+    run("journal", "upgrade")
+    clock = Skewed()
+    with Journal(open_store(f"sqlite:///{tmp_path}/journal.db"), clock=clock) as journal:
+        for name in ("fast", "right"):
+            journal.begin(name, OperationKind.CREATE, "RegionOne/1").release()
+        clock.ahead = timedelta(seconds=25)
+        journal.hold("fast", by="x", reason="x")
+        clock.ahead = timedelta(0)
+        journal.hold("right", by="x", reason="x")
+    since = (datetime.now(UTC) + timedelta(seconds=15)).isoformat()
+    assert column(run("event", "list", "--since", since, "-f", "json")[1], "Cluster") == ["fast"]
+    assert column(run("event", "list", "--limit", "1", "-f", "json")[1], "Cluster") == ["fast"]
+    assert run("event", "tail", "-n", "1")[1].split()[2] == "fast"
+    assert len(rows(run("event", "list", "--since", "0001-01-01T00:00Z", "-f", "json")[1])) == 4
+
+
+def test_of_a_stream_no_more_is_read_than_is_asked_for() -> None:
+    read: list[int] = []
+
+    class Long:
+        """A store with one long stream, which counts what is read of it."""
+
+        def read(self, _: str, *, after: int) -> Iterator[int]:
+            for version in range(after + 1, 5001):
+                read.append(version)
+                yield version
+
+    store: Any = SimpleNamespace(store=Long())
+    head: Any = SimpleNamespace(stream="long", version=5000)
+    assert next(newest_first(store, head)) == 5000
+    assert len(read) <= 20
+    read.clear()
+    assert list(newest_first(store, head)) == list(range(5000, 0, -1))
+    assert sorted(read) == list(range(1, 5001))
 
 
 def test_an_event_is_shown_as_it_is_stored(filled: Run) -> None:

@@ -4,6 +4,7 @@ import argparse
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from itertools import islice
 from typing import Final
 
@@ -36,6 +37,8 @@ from journal.wording import legible, told
 
 TAIL: Final = 10
 """How many events are shown before those to come."""
+CLOCKS_DIFFER: Final = timedelta(seconds=60)
+"""How far the clock of a writer, by which events are recorded, may be ahead of that of the database, by which streams change."""
 POLL_SECONDS: Final = 0.5
 """How often is looked for events to come."""
 
@@ -149,7 +152,7 @@ class EventTail(LookingCommand, FreeCommand):
 def _latest_first(journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]) -> Iterator[Event]:
     heads = matching(journal, parsed_args.cluster, tell)
     since = parsed_args.since
-    asked = [head for head in heads if since is None or head.changed_at >= since]
+    asked = [head for head in heads if since is None or head.changed_at + CLOCKS_DIFFER >= since]
     return merged(journal, asked, tell if is_of_many(parsed_args.cluster) else refuse)
 
 
@@ -167,7 +170,7 @@ def merged(journal: Journal, heads: Iterable[Head], tell: Callable[[JournalError
     waiting = sorted(heads, key=lambda head: head.changed_at)
     begun: list[tuple[float, str, int, Event, Iterator[Event]]] = []
     while waiting or begun:
-        while waiting and (not begun or waiting[-1].changed_at >= begun[0][3].recorded_at):
+        while waiting and (not begun or waiting[-1].changed_at + CLOCKS_DIFFER >= begun[0][3].recorded_at):
             _push(begun, newest_first(journal, waiting.pop()), tell)
         if begun:
             *_, event, older = heapq.heappop(begun)

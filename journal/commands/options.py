@@ -19,6 +19,9 @@ from journal.store import Head
 
 PAGE: Final = 100
 """How many rows a list shows unless more are asked for."""
+_FIRST_PAGE: Final = 20
+_LAST_PAGE: Final = 1000
+"""How many events are read at once: first few, as there may be many streams; then twice as many each time."""
 _WILDCARDS: Final = frozenset("*?[")
 
 Item = TypeVar("Item")
@@ -226,11 +229,11 @@ def refuse_version_of_many(parsed_args: argparse.Namespace) -> None:
         raise CommandError(msg)
 
 
-def newest_first(journal: Journal, head: Head, page: int = 1000) -> Iterator[Event]:
-    """Yield the events of a stream up to its head, the last one first, reading no more than is asked for."""
-    until = head.version
+def newest_first(journal: Journal, head: Head) -> Iterator[Event]:
+    """Yield the events of a stream up to its head, the last one first, reading little more than is asked for."""
+    until, page = head.version, _FIRST_PAGE
     while until > 0:
         after = max(0, until - page)
         events = list(islice(journal.store.read(head.stream, after=after), until - after))
         yield from reversed(events)
-        until = after
+        until, page = after, min(2 * page, _LAST_PAGE)

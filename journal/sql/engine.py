@@ -134,16 +134,30 @@ def parsed(url: str) -> URL:
     """Return a database URL. Raises StoreError, without its password, if it is none that this library can use."""
     try:
         found = make_url(url)
-    except ArgumentError as error:
-        msg = "The journal's URL cannot be read; expected one like sqlite:///path/to/journal.db"
-        raise StoreError(msg) from error
+    except (ArgumentError, ValueError):
+        msg = (
+            "The journal's URL cannot be read; expected one like sqlite:///path/to/journal.db. "
+            "In user and password, escape @ as %40, : as %3A and / as %2F."
+        )
+        raise StoreError(msg) from None  # that error may show the password
     name = found.get_backend_name()
+    if name != "sqlite" and "@" in _behind_password(url, found):
+        msg = "The journal's URL has an @ too many; in user and password, escape @ as %40, : as %3A and / as %2F."
+        raise StoreError(msg)
     if name not in BACKENDS:
         msg = f"The journal's URL {shown(found)} names {name}; journals are kept on {', '.join(BACKENDS)}"
         raise StoreError(msg)
     backend = BACKENDS[name]
     backend.check(found)
     return found if "+" in found.drivername else found.set(drivername=backend.driver)
+
+
+def _behind_password(text: str, url: URL) -> str:
+    """Return what follows user and password, where part of a password stands if an @ in it is taken for its end."""
+    rest = text.partition("://")[2]
+    if url.password is not None:
+        return rest.partition(":")[2].partition("@")[2]
+    return rest if url.username is None else rest.rpartition("@")[2]
 
 
 def shown(url: URL) -> str:

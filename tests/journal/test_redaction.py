@@ -17,6 +17,7 @@ from journal.command_line import main
 from journal.events import ClusterStatus, OperationKind
 from journal.journal import Journal
 from journal.redaction import REDACTED, redacted_text, redacted_value
+from journal.sql.engine import parsed
 from journal.sql.store import open_store
 from rollback.handler import Handler
 
@@ -139,3 +140,39 @@ def test_a_secret_is_found_at_any_depth(secret: str, name: str, data: st.DataObj
     for wrap in data.draw(st.lists(st.sampled_from([lambda v: [v], lambda v: {"inner": v}, json.dumps]), max_size=3)):
         value = wrap(value)
     assert secret not in json.dumps(redacted_value(value))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://j:sec1@sec2@host/db",
+        "postgresql://j:sec1@sec2/sec3@host/db",
+        "postgresql://j:sec1@sec2?sec3@host/db",
+        "postgresql://j:sec1@sec2:sec3@host:5432/db",
+        "mysql+pymysql://j:sec1@sec2@host:3306/db",
+        "mariadb://j/k:sec1@host/sec2",
+        "nope://j:sec1@sec2@host/db",
+    ],
+)
+def test_a_url_whose_password_has_an_unescaped_at_is_refused_unseen(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--journal", url, "cluster", "list"]) == 2
+    said = capfd.readouterr().err
+    assert [part for part in ("sec1", "sec2", "sec3") if part in said] == []
+    assert "escape @" in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://j:sec1%40sec2@host/db",
+        "postgresql://j@corp:sec1@host/db",
+        "postgresql://host/db",
+        "postgresql://j:sec1@host/db?application_name=a%40b",
+    ],
+)
+def test_a_url_that_can_be_read_is_read(url: str) -> None:
+    assert parsed(url).host == "host"
+
+
+def test_a_path_may_have_an_at() -> None:
+    assert parsed("sqlite:////tmp/a@b:c@d/journal.db").database == "/tmp/a@b:c@d/journal.db"  # noqa: S108 (nothing is written)
