@@ -55,11 +55,12 @@ TOLD: Final = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 class CommandError(Exception):
-    """Something the user has to put right: shown without a traceback."""
+    """Something the user has to put right: shown without a traceback; `details` in lines of their own."""
 
-    def __init__(self, message: str, code: int = UNREADABLE) -> None:
+    def __init__(self, message: str, code: int = UNREADABLE, details: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.code = code
+        self.details = tuple(details)
 
 
 class OneLine(logging.Formatter):
@@ -280,8 +281,10 @@ def say(message: str | tuple[str, ...]) -> None:
 
 
 def print_error(error: Exception | str) -> None:
-    """Say what is wrong in one line, without the secrets that a server's answer or a URL may hold."""
+    """Say what is wrong in one line, and its details below, without the secrets that a server's answer or a URL may hold."""
     ERRORS.print(f"provjournal: {legible(redacted_text(str(error)))}", markup=False)
+    for line in error.details if isinstance(error, CommandError) else ():
+        ERRORS.print(f"  {legible(redacted_text(line))}", markup=False)
 
 
 def add_journal_option(parser: argparse.ArgumentParser, dest: str, flag: str = "--journal") -> None:

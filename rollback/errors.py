@@ -46,9 +46,10 @@ class ChoiceRefused(RollbackError):
     """What a person chose for a compensation does not fit its plan. Nothing was changed."""
 
     def __init__(self, cluster: str, why: str, rows: Sequence[str] = ()) -> None:
-        told = "".join(f"\n  {row}" for row in rows)
-        super().__init__(f"Cluster {cluster!r}: {why}. Nothing was changed.{told}")
+        self.summary = f"Cluster {cluster!r}: {why}. Nothing was changed."
+        super().__init__("\n  ".join((self.summary, *rows)))
         self.cluster = cluster
+        self.rows = tuple(rows)
 
 
 class NotAdoptable(RollbackError):

@@ -63,7 +63,9 @@ class NeedsCloud(NeedsJournal):
                     yield Handler(journal, cloud, records, progress=progress)
         except (UnknownCloud, WrongCloud, UnsuitableCloud, RecordError) as error:
             raise CommandError(str(error)) from error
-        except (ChoiceRefused, NotAdoptable) as error:
+        except ChoiceRefused as error:
+            raise CommandError(error.summary, REFUSED, error.rows) from error
+        except NotAdoptable as error:
             raise CommandError(str(error), REFUSED) from error
         except RollbackError as error:
             raise CommandError(str(error), PROBLEM) from error
