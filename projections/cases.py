@@ -184,7 +184,8 @@ class Case:
     @cached_property
     def left_over(self) -> Cause | None:
         """Why a person has to decide, if so."""
-        return left_over(self.history, self.reading.origins, self.resource, unasked=self.unasked)
+        used = self.unasked and bool(self.uses)
+        return left_over(self.history, self.reading.origins, self.resource, unasked=self.unasked, used=used)
 
     @property
     def basis(self) -> tuple[int, ...]:

@@ -18,13 +18,13 @@ class Cause:
     since: int
 
 
-def left_over(history: History, origins: Origins, resource: Resource, *, unasked: bool) -> Cause | None:
+def left_over(history: History, origins: Origins, resource: Resource, *, unasked: bool, used: bool) -> Cause | None:
     """Return the first cause for which it was neither adopted nor taken in since. The resource must be there."""
-    causes = _causes(history, resource, origins.of[resource.id], unasked=unasked)
+    causes = _causes(history, resource, origins.of[resource.id], unasked=unasked, used=used)
     return next((cause for cause in causes if not taken_in(history, origins, resource, cause.since)), None)
 
 
-def _causes(history: History, resource: Resource, origin: Origin, *, unasked: bool) -> Iterator[Cause]:
+def _causes(history: History, resource: Resource, origin: Origin, *, unasked: bool, used: bool) -> Iterator[Cause]:
     deleted = [s.completed for s in resource.deletes if s.is_done_delete and s.completed and s.operation.finished]
     if deleted:
         yield Cause("it was deleted, yet it is there", max(deleted))
@@ -32,7 +32,9 @@ def _causes(history: History, resource: Resource, origin: Origin, *, unasked: bo
         yield Cause("the cluster ended as Deleted, yet it is there", history.deleted)
     if unasked and origin.created_by is not None:
         what = "it is a repeated request's" if origin.kind is Kind.REPEATED else "it landed after its operation had ended"
-        yield Cause(f"{what} and was put to use", origin.created_by.begun)
+        abandoned = origin.created_by.operation.outcome is OperationOutcome.ABANDONED
+        then = " and was put to use" if used else ", and that operation was abandoned" if abandoned else ""
+        yield Cause(f"{what}{then}", origin.created_by.begun)
     ended = [
         op for op in _operations(resource, origin) if op.steps and op.finished and op.outcome is not OperationOutcome.SUCCEEDED
     ]

@@ -13,11 +13,12 @@ from journal.events import (
     OperationFinished,
     OperationStarted,
     OperatorResolved,
+    ResourceKind,
     ServersAdopted,
 )
 from journal.wording import subject, told
 from projections.cases import Case, Reading
-from projections.fold import History, Resource, fold
+from projections.fold import History, Resource, Step, fold
 from projections.verdicts import Verdict, verdicts
 
 
@@ -125,7 +126,7 @@ class _Telling:
         """Return what a listing shows of it, unless that is what the listing before showed."""
         if self._resource is None:
             assert self._create is not None, "what has no id is a create"
-            return None if version < self._create.begun else f"the cloud was listed: nothing carries the mark {self._create.id}"
+            return None if version < self._create.begun else self._looked_for(data, self._create)
         sighting = next((seen for seen in self._resource.sightings if seen.listing.version == version), None)
         if sighting is None and version < self._resource.known:
             return None
@@ -134,7 +135,19 @@ class _Telling:
             return None
         self._seen = shown
         if sighting is None:
-            whole = data.complete if self._resource.kind == "server" else self._resource.kind in data.kinds
-            return f"the cloud was listed: it was not seen{'' if whole else ', but not all there was could be seen'}"
+            return f"the cloud was listed: it was not seen{_limits(data, self._resource.kind)}"
         used = f", used by {', '.join(sighting.attached_to)}" if sighting.attached_to else ""
         return f"the cloud was listed: it was there, {sighting.status}{used}"
+
+    @staticmethod
+    def _looked_for(data: InventoryObserved, create: Step) -> str:
+        """Return what a listing shows of a create of which nothing is known: a row with its mark is no work of it."""
+        marks = {*(row.step for row in data.servers), *(row.step for row in data.resources)}
+        what = "only somebody's copy carries" if create.id in marks else "nothing carries"
+        return f"the cloud was listed: {what} the mark {create.id}{_limits(data, create.creates)}"
+
+
+def _limits(data: InventoryObserved, kind: ResourceKind | None) -> str:
+    """Return what stands against taking a listing for all that there is of a kind."""
+    whole = data.complete if kind in (None, ResourceKind.SERVER) else kind in data.kinds
+    return "" if whole else ", but not all there was could be seen"
