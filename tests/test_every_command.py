@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,13 @@ from typing import Any
 import pytest
 import yaml
 from command import GOLDEN, HISTORY, Run, renamed
+from simulated import SimulatedCloud, SimulatedServer
+
+from journal.clock import SystemClock
+from journal.events import OperationKind
+from journal.journal import Journal
+from rollback.handler import Handler
+from rollback.openstack import OpenStackCloud
 
 LISTS = [
     "cluster list",
@@ -156,10 +164,46 @@ def test_on_a_journal_of_a_newer_version_of_this_library(filled: Run, tmp_path: 
     assert (code, "version 3" in err, "schema" in err) == (2, True, True)
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb", "galera"])
-def test_on_each_engine(run: Run, new_database: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
-    url = new_database(engine)[0]
-    monkeypatch.setenv("PROVJOURNAL_URL", url)
+ENGINES = ["sqlite", "postgresql", "mariadb", "galera"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_acting_on_each_engine(
+    run: Run, new_database: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: str
+) -> None:
+    monkeypatch.setenv("PROVJOURNAL_URL", new_database(engine)[0])
+    cloud = SimulatedCloud(SystemClock())  # type: ignore[arg-type] (its time is that of the journal's database)
+    monkeypatch.setattr(OpenStackCloud, "connect", lambda *_: cloud)
+    monkeypatch.setattr(SystemClock, "sleep", lambda *_: None)
+    assert run("journal", "upgrade")[0] == 0
+    with Journal.open(os.environ["PROVJOURNAL_URL"], conductor="dead") as journal:
+        for cluster in ("c-1", "c-2", "c-3"):
+            op = journal.begin(cluster, OperationKind.CREATE, cloud.name)
+            op.create_server("worker", f"{cluster}-w1").run(lambda step: step.created(cloud.create_server(step)))
+            op.release()
+    assert run("rollback", "c-1", "--dry-run", "--out", tmp_path / "plan.json")[0] == 0
+    assert run("rollback", "c-1", "--plan", tmp_path / "plan.json")[0] == 0
+    assert [row["Deleted"] for row in json.loads(run("recover", "--yes", "-f", "json")[1])] == [1, 1]
+    assert cloud.servers == {}
+    assert run("sweep", "--delete", "--yes")[0] == 0
+    cloud.servers["old"] = SimulatedServer("old", "old", [], {}, SystemClock().now())
+    assert run("adopt", "legacy", "--server", "old", "--reason", "by hand")[0] == 0
+    assert json.loads(run("server", "list", "--cluster", "legacy", "-f", "json")[1])[0]["Lifecycle"] == "adopted"
+    with Journal.open(os.environ["PROVJOURNAL_URL"]) as journal:
+        Handler(journal, cloud, None).delete("c-1", by="user")
+    assert run("journal", "archive", "c-1", "-o", tmp_path / "archive")[0] == 0
+    assert run("journal", "restored")[0] == 0
+    assert run("rollback", "legacy", "--yes")[0] == 3
+    assert json.loads(run("journal", "stats", "-f", "json")[1])["clusters"] == 3
+    assert run("report", "legacy", "-o", tmp_path / "report.html")[0] == 0
+    assert run("journal", "verify")[0] == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_looking_on_each_engine(
+    run: Run, new_database: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setenv("PROVJOURNAL_URL", new_database(engine)[0])
     assert run("journal", "upgrade")[0] == 0
     assert run("journal", "import", HISTORY)[0] == 0
     on_server = {
