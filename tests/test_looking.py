@@ -329,6 +329,23 @@ def test_the_tail_shows_the_latest_events(filled: Run) -> None:
     assert filled("event", "tail", "-n", "0", "--json")[1].splitlines() == exported
 
 
+def test_a_completion_is_told_with_what_its_step_was(filled: Run) -> None:
+    (last,) = rows(filled("event", "list", "--type", "completion", "--limit", "1", "-f", "json")[1])
+    assert last["What"] == "create_server of g1 succeeded: it made id-g1"
+    assert json.loads(filled("event", "show", "c-1", "18", "-f", "json")[1])["what"] == last["What"]
+    assert last["What"] in filled("event", "tail", "-n", "2")[1]
+
+
+def test_the_tail_ends_when_nobody_reads_any_more(filled: Run) -> None:
+    program = "import sys; from journal.command_line import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "event", "tail", "-f", "-n", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        assert "create_server of g2 began" in tail.stdout.readline()
+        tail.stdout.close()
+        assert tail.wait() == 0
+
+
 def test_the_tail_follows_and_misses_nothing(filled: Run, tmp_path: Path) -> None:
     program = "import sys; from journal.command_line import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "event", "tail", "-f", "-n", "1", "--cluster", "new-*"]

@@ -2,11 +2,15 @@
 
 import argparse
 import heapq
+import select
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 from typing import Final
+from uuid import UUID
 
 from journal.catch_up import CatchUp, Seen
 from journal.codec import TYPES, encode_line, to_document
@@ -29,12 +33,14 @@ from journal.commands.options import (
     shown,
 )
 from journal.errors import DAMAGE, JournalError, JournalRegressed, StreamArchived
-from journal.events import Event, Intent
+from journal.events import Completion, Event, Intent
 from journal.journal import Journal
 from journal.moments import written
 from journal.store import Head
 from journal.wording import legible, told
 
+LOOK_BACK: Final = 200
+"""How many events before a completion its intent is looked for in."""
 TAIL: Final = 10
 """How many events are shown before those to come."""
 CLOCKS_DIFFER: Final = timedelta(seconds=60)
@@ -63,9 +69,11 @@ class EventList(LookingCommand, ListCommand):
         with self.opened(parsed_args) as journal:
             latest = _latest_first(journal, parsed_args, self.tell_of_damage)
             events = last((event for event in latest if _is_asked(event, parsed_args)), parsed_args)
+            telling = Telling(journal)
+            words = [telling.of(event) for event in events]
         more = ("Epoch", "Operation", "Data") if parsed_args.long else ()
         columns = ("Cluster", "Version", "Recorded at", "Type", "What", *more)
-        return columns, [_row(event, parsed_args) for event in events]
+        return columns, [_row(event, said, parsed_args) for event, said in zip(events, words, strict=True)]
 
 
 class EventShow(LookingCommand, ShowCommand):
@@ -86,11 +94,12 @@ class EventShow(LookingCommand, ShowCommand):
                 msg = f"Cluster {head.stream!r} has no version {parsed_args.version}: its versions are 1 to {head.version}."
                 raise CommandError(msg)
             event = next(journal.store.read(head.stream, after=parsed_args.version - 1))
+            said = Telling(journal).of(event)
         data = to_document(event)["data"]
         fields = {
             "cluster": event.stream,
             "version": event.version,
-            "what": told(event.data),
+            "what": said,
             "recorded_at": shown(event.recorded_at, parsed_args),
             "type": event.type,
             **{name: Data(value) if isinstance(value, dict | list) else value for name, value in data.items()},
@@ -129,24 +138,53 @@ class EventTail(LookingCommand, FreeCommand):
         with self.opened(parsed_args) as journal:
             heads = list(matching(journal, parsed_args.cluster, self.tell_of_damage))
             tell = self.tell_of_damage if is_of_many(parsed_args.cluster) else refuse
+            telling = Telling(journal)
             for event in list(islice(merged(journal, heads, tell), parsed_args.lines))[::-1]:
-                _print(event, parsed_args)
+                _print(event, telling, parsed_args)
             if not parsed_args.follow:
                 return OK
             seen = {head.stream: Seen(head.version, head.hash) for head in heads}
             catch_up = CatchUp(journal.store, seen, wanted=lambda cluster: is_matched(cluster, parsed_args.cluster))
-            while True:
-                self._print_news(catch_up, parsed_args)
+            while not _reader_is_gone():
+                self._print_news(catch_up, telling, parsed_args)
                 time.sleep(POLL_SECONDS)
+        return OK
 
-    def _print_news(self, catch_up: CatchUp, parsed_args: argparse.Namespace) -> None:
+    def _print_news(self, catch_up: CatchUp, telling: "Telling", parsed_args: argparse.Namespace) -> None:
         try:
             for event in catch_up.read():
-                _print(event, parsed_args)
+                _print(event, telling, parsed_args)
         except StreamArchived as archived:
             say(str(archived))
         except JournalRegressed as regressed:
             raise CommandError(str(regressed), PROBLEM) from regressed
+
+
+class Telling:
+    """Tells of events in words, and of a completion also what its step was, which stands in an event before it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._intents = dict[UUID, Intent]()
+
+    def of(self, event: Event) -> str:
+        """Return an event in words. Those of a stream come in its order."""
+        data = event.data
+        if isinstance(data, Intent):
+            self._intents[data.step] = data
+        if isinstance(data, Completion) and data.step not in self._intents:
+            before = self._journal.store.read(event.stream, after=max(0, event.version - 1 - LOOK_BACK))
+            with suppress(JournalError):  # where the past cannot be read, the step's id has to do
+                intents = (each.data for each in islice(before, LOOK_BACK) if isinstance(each.data, Intent))
+                self._intents |= {intent.step: intent for intent in intents}
+        return told(data, self._intents.get(data.step) if isinstance(data, Completion) else None)
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads any more what is written to standard output."""
+    watch = select.poll()
+    watch.register(sys.stdout, 0)
+    return any(happened & select.POLLERR for _, happened in watch.poll(0))
 
 
 def _latest_first(journal: Journal, parsed_args: argparse.Namespace, tell: Callable[[JournalError], None]) -> Iterator[Event]:
@@ -200,15 +238,15 @@ def _is_asked(event: Event, parsed_args: argparse.Namespace) -> bool:
     )
 
 
-def _row(event: Event, parsed_args: argparse.Namespace) -> tuple[object, ...]:
+def _row(event: Event, said: str, parsed_args: argparse.Namespace) -> tuple[object, ...]:
     operation = "" if event.operation is None else str(event.operation)
     more = (event.epoch, operation, Data(to_document(event)["data"])) if parsed_args.long else ()
-    return event.stream, event.version, shown(event.recorded_at, parsed_args), event.type, told(event.data), *more
+    return event.stream, event.version, shown(event.recorded_at, parsed_args), event.type, said, *more
 
 
-def _print(event: Event, parsed_args: argparse.Namespace) -> None:
+def _print(event: Event, telling: Telling, parsed_args: argparse.Namespace) -> None:
     if parsed_args.json:
         line = encode_line(event).decode().rstrip()
     else:
-        line = legible(f"{written(event.recorded_at, utc=parsed_args.utc)}  {event.stream}  {event.version}  {told(event.data)}")
+        line = legible(f"{written(event.recorded_at, utc=parsed_args.utc)}  {event.stream}  {event.version}  {telling.of(event)}")
     print(line, flush=True)  # noqa: T201 (the command's output)
