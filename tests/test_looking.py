@@ -413,3 +413,20 @@ def test_who_looks_needs_no_right_to_write(filled: Run, tmp_path: Path, is_open:
                 assert "could lose what it has acknowledged" not in done.stderr
         finally:
             tmp_path.chmod(mode)
+
+
+# What is not there
+
+
+@pytest.mark.parametrize(
+    "command", ["cluster show done", "server explain id-w1 --cluster c-1", "operation show {operation}", "health"]
+)
+def test_what_is_not_there_is_empty_for_people_and_null_for_programs(filled: Run, tmp_path: Path, command: str) -> None:
+    with Journal.open(f"sqlite:///{tmp_path}/journal.db") as journal:
+        journal.begin("done", OperationKind.CREATE, "RegionOne/1").succeed()
+    (_, scale) = rows(filled("operation", "list", "--cluster", "c-1", "-f", "json")[1])
+    command = command.format(operation=scale["Operation"])
+    assert "None" not in filled(*command.split())[1]
+    assert "None" not in filled(*command.split(), "-f", "value")[1]
+    if command != "health":
+        assert "null" in filled(*command.split(), "-f", "json")[1]
