@@ -155,6 +155,6 @@ def _row(recovery: Recovery) -> tuple[object, ...]:
     return recovery.cluster, recovery.status, recovery.deleted, recovery.kept, "; ".join(recovery.problems)
 
 
-def _told(recovery: Recovery) -> str:
-    left = "".join(f"\n  left to do: {problem}" for problem in recovery.problems)
-    return f"cluster {recovery.cluster} is {recovery.status}; {counted(recovery.deleted, 'resource')} deleted{left}"
+def _told(recovery: Recovery) -> tuple[str, ...]:
+    left = (f"  left to do: {problem}" for problem in recovery.problems)
+    return (f"cluster {recovery.cluster} is {recovery.status}; {counted(recovery.deleted, 'resource')} deleted", *left)
