@@ -239,7 +239,7 @@ def play(act: str, nova: dict[str, Any], folder: Path, name: str, fault: Fault |
     before, under_fault = ACTS[act]
     ports = (nova["ports"][service] for service in ("compute", "network", "volume") if service in nova["ports"])
     with HostileProxy(*ports, fault=fault, at=at, patience=SETTINGS.api_timeout_seconds) as proxy:
-        config = OpenStackConfig(config_files=[nova["clouds_yaml"]])
+        config = OpenStackConfig(config_files=[nova["clouds_yaml"]], load_envvars=False)
         connection = Connection(config=config.get_one("demo", api_timeout=SETTINGS.api_timeout_seconds))
         connection.session.session.proxies = {"http": proxy.url}
         with closing(connection):
