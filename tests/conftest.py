@@ -109,10 +109,14 @@ def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.M
 
     def run(*args: object) -> tuple[int, str, str]:
         capfd.readouterr()
+        root, before = logging.getLogger(), list(logging.getLogger().handlers)
         try:
             code = main([str(arg) for arg in args])
         except SystemExit as ended:  # argparse leaves this way
             code = int(str(ended.code))
+        finally:  # what a process of its own would take with it
+            for handler in set(root.handlers).difference(before):
+                root.removeHandler(handler)
         out, err = capfd.readouterr()
         assert "Traceback" not in err
         return code, out, err

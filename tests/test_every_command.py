@@ -219,3 +219,64 @@ def test_looking_on_each_engine(
     assert run("abandon", "c-1", "--reason", "x", "--yes")[0] == 0
     assert all(json.loads(out) for out in on_server.values())
     assert [row["Version"] for row in json.loads(on_server["event list"])] == list(range(1, 20))
+
+
+LOOKS_OF_ACTING = [
+    "rollback c-1 --dry-run",
+    "recover --dry-run",
+    "sweep",
+    "adopt legacy --server old --dry-run",
+    "resolve c-1 id-g1 unsafe --reason x --dry-run",
+    "abandon c-1 --reason x --dry-run",
+    f"replay {HISTORY}",
+]
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> SimulatedCloud:
+    """A cloud in which nothing is but one server without marks."""
+    cloud = SimulatedCloud(SystemClock(), "RegionOne/5f0c4d")  # type: ignore[arg-type] (its time is that of the journal's database)
+    cloud.servers["old"] = SimulatedServer("old", "old", [], {}, SystemClock().now())
+    monkeypatch.setattr(OpenStackCloud, "connect", lambda *_: cloud)
+    monkeypatch.setattr(SystemClock, "sleep", lambda *_: None)
+    return cloud
+
+
+@pytest.mark.parametrize("command", LOOKS_OF_ACTING)
+def test_what_acting_shows_on_a_small_journal(filled: Run, cloud: SimulatedCloud, command: str) -> None:
+    before = filled("journal", "export")[1]
+    check_formats(filled, command)
+    assert filled("journal", "export")[1] == before
+    assert cloud.writes == []
+
+
+@pytest.mark.parametrize("command", LOOKS_OF_ACTING)
+def test_what_acting_shows_on_an_empty_journal(run: Run, cloud: SimulatedCloud, command: str) -> None:
+    run("journal", "upgrade")
+    if " c-1 " in command:
+        code, out, err = run(*command.split(), "-f", "json")
+        assert (code, out, "There is no cluster 'c-1'" in err) == (2, "", True)
+    else:
+        check_formats(run, command)
+
+
+@pytest.mark.parametrize("command", LOOKS_OF_ACTING[:6])
+def test_what_acting_shows_on_a_damaged_journal(filled: Run, cloud: SimulatedCloud, tmp_path: Path, command: str) -> None:
+    connection = sqlite3.connect(tmp_path / "journal.db")
+    connection.executescript("DROP TRIGGER events_refuse_UPDATE; UPDATE events SET data = '{' WHERE version = 1")
+    connection.close()
+    for form in (*DATA_FORMATS, "table", "value"):
+        code, out, err = filled(*command.split(), "-f", form)
+        if " c-1 " in command:
+            assert (code, out, "'c-1', version 1" in err) == (2, "", True)
+        elif command.startswith("recover"):
+            assert (code, "version 1" in out) == (1, True)
+        else:
+            assert code == 0, "it has nothing to do with the damaged cluster"
+    assert cloud.writes == []
+
+
+def test_what_acting_shows_on_a_large_journal(many: Run, cloud: SimulatedCloud) -> None:
+    assert len(json.loads(many("recover", "--dry-run", "-f", "json")[1])) == 301
+    assert len(json.loads(many("rollback", "c-7", "--dry-run", "-f", "json")[1])) == 5
+    assert many("sweep", "-f", "json")[0] == 0

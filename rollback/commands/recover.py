@@ -152,7 +152,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _row(recovery: Recovery) -> tuple[object, ...]:
-    return recovery.cluster, recovery.status, recovery.deleted, recovery.kept, "; ".join(recovery.problems)
+    return recovery.cluster, str(recovery.status), recovery.deleted, recovery.kept, "; ".join(recovery.problems)
 
 
 def _told(recovery: Recovery) -> tuple[str, ...]:
