@@ -106,17 +106,16 @@ def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.M
     """Run a command on a journal of its own; return exit code, standard output and standard error."""
     monkeypatch.setenv("PROVJOURNAL_URL", f"sqlite:///{tmp_path}/journal.db")
     monkeypatch.delenv("OS_CLOUD", raising=False)
+    root, before = logging.getLogger(), list(logging.getLogger().handlers)
 
     def run(*args: object) -> tuple[int, str, str]:
         capfd.readouterr()
-        root, before = logging.getLogger(), list(logging.getLogger().handlers)
+        for handler in set(root.handlers).difference(before):  # a process of its own would have taken them with it
+            root.removeHandler(handler)
         try:
             code = main([str(arg) for arg in args])
         except SystemExit as ended:  # argparse leaves this way
             code = int(str(ended.code))
-        finally:  # what a process of its own would take with it
-            for handler in set(root.handlers).difference(before):
-                root.removeHandler(handler)
         out, err = capfd.readouterr()
         assert "Traceback" not in err
         return code, out, err
