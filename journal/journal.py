@@ -33,6 +33,12 @@ from journal.threads import SystemThreads, Threads
 from journal.verify import checked
 
 
+def abandoned(by: str, reason: str, *, is_deleted: bool) -> OperationFinished:
+    """Return the end of an operation that somebody gives up; `is_deleted`: whether its cluster had ended as Deleted before."""
+    status = ClusterStatus.DELETED if is_deleted else ClusterStatus.ERROR
+    return OperationFinished(OperationOutcome.ABANDONED, status, f"abandoned by {by}{f': {reason}' if reason else ''}")
+
+
 class Journal:
     """A journal of provisioning: one stream of events a cluster. Safe to use from many threads."""
 
@@ -182,8 +188,7 @@ class Journal:
             now = "none is" if stream.unfinished is None else f"{stream.unfinished} is"
             msg = f"operation {operation} of {cluster!r} is not unfinished any more: {now}. Nothing was abandoned"
             raise OutOfOrder(msg)
-        status = ClusterStatus.DELETED if stream.is_deleted else ClusterStatus.ERROR
-        end = OperationFinished(OperationOutcome.ABANDONED, status, f"abandoned by {by}{f': {reason}' if reason else ''}")
+        end = abandoned(by, reason, is_deleted=stream.is_deleted)
         taken = stream.take("abandons the operation", self.claim, end, operation=operation)
         stream.release(self.conductor)
         return taken[-1]

@@ -8,16 +8,13 @@ from journal.command_line import REFUSED, CommandError, ListCommand, NeedsJourna
 from journal.commands.options import add_by, named, text
 from journal.errors import OutOfOrder
 from journal.events import (
-    ClusterStatus,
     Data,
-    OperationFinished,
-    OperationOutcome,
     OperatorResolved,
     PlanAction,
     ResourceKind,
     Word,
 )
-from journal.journal import Journal
+from journal.journal import Journal, abandoned
 from projections.differences import differences
 from projections.fold import History, fold
 from projections.verdicts import verdicts
@@ -92,8 +89,7 @@ class Abandon(WordCommand):
                 msg = f"No operation of cluster {before.stream!r} is unfinished: there is nothing to abandon."
                 raise CommandError(msg)
             journal.refuse_live_owner(before.stream, even_own=True)
-            status = ClusterStatus.DELETED if before.deleted else ClusterStatus.ERROR
-            end = OperationFinished(OperationOutcome.ABANDONED, status, f"abandoned by {parsed_args.by}: {parsed_args.reason}")
+            end = abandoned(parsed_args.by, parsed_args.reason, is_deleted=before.deleted is not None)
             if not parsed_args.dry_run:
                 if not parsed_args.yes:
                     left = sum(verdict.action in (PlanAction.DELETE, PlanAction.FIND) for verdict in verdicts(before))

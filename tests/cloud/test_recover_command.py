@@ -40,22 +40,22 @@ def journal(nova: dict[str, Any], tmp_path: Path) -> Journal:
     return journal
 
 
+def command_in(folder: Path) -> list[str]:
+    """The command, of the journal in this folder."""
+    program = str(Path(sys.executable).with_name("provjournal"))
+    options = ["--yes", "--cloud", "demo", "--settle-seconds", "1"]
+    return [program, "--journal", f"sqlite:///{folder}/journal.db", "recover", *options]
+
+
 def recover(tmp_path: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    program = Path(sys.executable).with_name("provjournal")
     records = f"{sys.executable} -m examples.records {tmp_path}"
-    command = [
-        program,
-        "--journal",
-        f"sqlite:///{tmp_path}/journal.db",
-        "recover",
-        "--yes",
-        "--cloud",
-        "demo",
-        "--settle-seconds",
-        "1",
-    ]
     return subprocess.run(
-        [*command, "--record-command", records, *more], capture_output=True, text=True, cwd=ROOT, check=False, env=os.environ
+        [*command_in(tmp_path), "--record-command", records, *more],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        env=os.environ,
     )
 
 
@@ -99,20 +99,8 @@ def test_all_that_dead_conductors_left_is_recovered_and_told(journal: Journal, t
 def test_watching_recovers_until_it_is_interrupted_and_serves_metrics(journal: Journal, tmp_path: Path) -> None:
     journal.request_deletion("recover-3", by="user")
     (port,) = free_ports(1)
-    program = Path(sys.executable).with_name("provjournal")
-    command = [
-        program,
-        "--journal",
-        f"sqlite:///{tmp_path}/journal.db",
-        "recover",
-        "--yes",
-        "--cloud",
-        "demo",
-        "--settle-seconds",
-        "1",
-    ]
     with subprocess.Popen(
-        [*command, "--watch", "0.2", "--metrics", f"127.0.0.1:{port}"], stderr=subprocess.PIPE, text=True
+        [*command_in(tmp_path), "--watch", "0.2", "--metrics", f"127.0.0.1:{port}"], stderr=subprocess.PIPE, text=True
     ) as watching:
         assert watching.stderr is not None
         recovered = set()

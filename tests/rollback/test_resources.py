@@ -127,6 +127,19 @@ class World:
         return Marks(self.journal.id, "c-1", step.id)
 
 
+def delete_softly(world: World, server: str) -> None:
+    """Let the cloud delete this server softly."""
+    delete = world.cloud.delete
+
+    def softly(id_: str, *kind: Any) -> DeleteAnswer:
+        if id_ != server:
+            return delete(id_, *kind)
+        world.cloud.servers[id_].status = "SOFT_DELETED"
+        return DeleteAnswer.ACCEPTED
+
+    world.cloud.delete = softly  # type: ignore[method-assign] # this cloud deletes softly
+
+
 @pytest.fixture
 def world() -> World:
     return World()
@@ -263,15 +276,7 @@ def test_many_are_waited_for_by_listing(world: World) -> None:
 
 def test_what_a_soft_deleted_server_still_holds_is_not_asked_for(world: World) -> None:
     port, server = world.dead_create(PORT)
-    delete = world.cloud.delete
-
-    def softly(id_: str, *kind: Any) -> DeleteAnswer:
-        if id_ != server:
-            return delete(id_, *kind)
-        world.cloud.servers[id_].status = "SOFT_DELETED"
-        return DeleteAnswer.ACCEPTED
-
-    world.cloud.delete = softly  # type: ignore[method-assign] # this cloud deletes softly
+    delete_softly(world, server)
     report = world.rollback()
     assert (report.deleted, report.problems) == ((server,), (f"port {port}: server {server}, which uses it, is still there",))
     assert port not in world.deleted
@@ -617,15 +622,7 @@ def test_a_word_that_did_not_know_of_the_server_does_not_judge_it(world: World) 
 
 def test_what_a_reclaimed_server_still_seems_to_use_is_deleted(world: World) -> None:
     volume, server = world.dead_create(VOLUME)
-    delete = world.cloud.delete
-
-    def softly(id_: str, *kind: Any) -> DeleteAnswer:
-        if id_ != server:
-            return delete(id_, *kind)
-        world.cloud.servers[id_].status = "SOFT_DELETED"
-        return DeleteAnswer.ACCEPTED
-
-    world.cloud.delete = softly  # type: ignore[method-assign] # this cloud deletes softly
+    delete_softly(world, server)
     waits = (f"volume {volume}: server {server}, which uses it, is still there",)
     assert world.rollback().problems == waits
     world.cloud.hidden.add(server)  # Nova does not list it, but shows it
