@@ -11,7 +11,7 @@ help:
 	@echo "make docs        the documentation as a site, in build/docs"
 	@echo "make durability  the faults of make test, hundreds of times, and kills at every point (about half an hour)"
 	@echo "make soak        conductors killed and stopped at random on a real Nova, on every engine (about an hour)"
-	@echo "make faults      every fault of the network at every call to a real Nova (less than an hour)"
+	@echo "make faults      every fault of the network at every call to a real Nova, Neutron and Cinder (about an hour)"
 	@echo "make size        a thousand servers on a real Nova, rolled back with every request counted (about half an hour)"
 	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying and listing a million events"
 	@echo "make lint        ruff, mypy, import contracts"
