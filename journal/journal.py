@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -50,11 +50,14 @@ class Journal:
         clock: Clock | None = None,
         settings: Settings | None = None,
         threads: Threads | None = None,
+        new_id: Callable[[], UUID] = uuid4,
     ) -> None:
+        """`new_id` gives each event, operation and step its id: a simulation draws them from its seed."""
         self.store = store
         self.clock = clock or SystemClock()
         self.settings = settings or Settings()
         self.threads = threads or SystemThreads()
+        self.new_id = new_id
         self._conductor = conductor
 
     @classmethod
@@ -93,14 +96,14 @@ class Journal:
 
     def stream(self, cluster: str) -> Stream:
         """Return the stream of a cluster, read to its end. Raises UnknownStream, and what `Stream.load` raises."""
-        stream = Stream.load(self.store, cluster, self.clock)
+        stream = Stream.load(self.store, cluster, self.clock, self.new_id)
         if not stream.version:
             raise UnknownStream(cluster)
         return stream
 
     def _writer(self, cluster: str) -> Stream:
         """Return the stream of a cluster for appending, of which not all need be read; a new one if there is none."""
-        return Stream.load(self.store, cluster, self.clock, whole=False)
+        return Stream.load(self.store, cluster, self.clock, self.new_id, whole=False)
 
     def _existing(self, cluster: str) -> Stream:
         stream = self._writer(cluster)
@@ -129,7 +132,7 @@ class Journal:
                 f"an end. `provjournal rollback {cluster}` carries it out"
             )
             raise OutOfOrder(msg)
-        operation = uuid4()
+        operation = self.new_id()
         begun = OperationStarted(OperationKind(kind), self.conductor, cloud, tuple(victims), request or {})
         if stream.version:
             stream.take(f"begins a {kind}", self.claim, begun, operation=operation)
@@ -141,7 +144,7 @@ class Journal:
         self, stream: Stream, operation: UUID, started: OperationStarted, begun: Mapping[UUID, Begun] | None = None
     ) -> Operation:
         """Return an operation that this conductor owns; `begun`: its steps so far."""
-        workplace = Workplace(self.id, self.claim, self.clock, self.settings, self.threads)
+        workplace = Workplace(self.id, self.claim, self.clock, self.settings, self.threads, self.new_id)
         return Operation(workplace, stream, operation, started, begun)
 
     def request_deletion(self, cluster: str, *, by: str, reason: str = "") -> Event:

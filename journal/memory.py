@@ -25,9 +25,9 @@ def _utc_now() -> datetime:
 class MemoryStore:
     """Streams in memory. `now` is its clock, which a simulation drives."""
 
-    def __init__(self, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, now: Callable[[], datetime] = _utc_now, journal_id: UUID | None = None) -> None:
         self._now = now
-        self._journal_id = uuid4()
+        self._journal_id = journal_id or uuid4()
         self._lock = threading.RLock()
         self._heads: dict[str, Head] = {}
         self._streams: dict[str, list[Event]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Final, TypeVar
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 import attrs
 
@@ -82,6 +82,7 @@ class Workplace:
     clock: Clock
     settings: Settings
     threads: Threads
+    new_id: Callable[[], UUID]
 
 
 class Operation:
@@ -297,7 +298,7 @@ class Operation:
     def _next_id(self, planned: PlannedStep) -> UUID:
         """Return the id of a step to begin: with a key, that of the next attempt at it."""
         if planned.key is None:
-            return uuid4()
+            return self._at.new_id()
         return next(step_id for step_id in self._attempts(planned.key) if step_id not in self._begun)
 
     def _attempts(self, key: str) -> Iterator[UUID]:

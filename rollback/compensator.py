@@ -8,7 +8,6 @@ before it acts.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
-from uuid import uuid4
 
 import attrs
 
@@ -327,7 +326,7 @@ class _Compensation:
         kind = OperationKind.SWEEP if history.deletion_asked is None else OperationKind.DELETE
         assert history.cloud is not None, "what is to delete was listed in a cloud"
         started = OperationStarted(kind, self.journal.conductor, history.cloud, (), {})
-        self.ledger.append(started, operation=uuid4())
+        self.ledger.append(started, operation=self.journal.new_id())
 
     # ---- deleting
 

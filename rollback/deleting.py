@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import attrs
 
@@ -85,8 +85,8 @@ class Deleting:
 
     def _intent(self, deadline: datetime, id_: str) -> Delete:
         if self._kind is ResourceKind.SERVER:
-            return DeleteServer(uuid4(), Stage.ROLLBACK, deadline, id_)
-        return DeleteResource(uuid4(), Stage.ROLLBACK, deadline, self._kind, id_)
+            return DeleteServer(self._journal.new_id(), Stage.ROLLBACK, deadline, id_)
+        return DeleteResource(self._journal.new_id(), Stage.ROLLBACK, deadline, self._kind, id_)
 
     def _begin(self, step: Delete) -> Completion | DeleteAnswer:
         id_ = deleted_by(step)

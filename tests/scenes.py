@@ -9,14 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-from simulated import SimulatedCloud, SimulatedServer
-
 from journal.clock import SystemClock
 from journal.codec import FIRST_HASH
 from journal.events import Completion, CreateServer, Event, OperationKind
 from journal.files import read_file
 from journal.journal import Journal
 from rollback.marks import Marks
+from rollback.testing.cloud import SimulatedCloud, SimulatedServer
 
 NIGHT = Path(__file__).parent.parent / "examples" / "night.jsonl"
 URL = "sqlite:///journal.db"

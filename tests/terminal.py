@@ -26,7 +26,6 @@ import attrs
 import pytest
 from rich.console import Console
 from scenes import SCENES, Scene
-from simulated import InlineExecutor
 
 from journal.clock import SystemClock
 from journal.command_line import main
@@ -34,6 +33,7 @@ from journal.journal import Journal
 from journal.threads import SystemThreads
 from rollback.commands import confirming
 from rollback.openstack import OpenStackCloud
+from rollback.testing.threads import InlineExecutor
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

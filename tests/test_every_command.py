@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 from command import GOLDEN, HISTORY, Run, renamed
-from simulated import SimulatedCloud, SimulatedServer
 
 from journal.clock import SystemClock
 from journal.events import OperationKind
 from journal.journal import Journal
 from rollback.handler import Handler
 from rollback.openstack import OpenStackCloud
+from rollback.testing.cloud import SimulatedCloud, SimulatedServer
 
 LISTS = [
     "cluster list",

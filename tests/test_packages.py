@@ -35,6 +35,8 @@ PURE = [
     "rollback.deletable",
     "rollback.compensator",
     "rollback.handler",
+    "rollback.testing",
+    "rollback.testing.cloud",
 ]
 
 
@@ -56,7 +58,7 @@ def test_replaying_a_file_loads_neither_database_nor_cloud() -> None:
         assert loaded(program) == "[]"
 
 
-@pytest.mark.parametrize("package", ["journal", "rollback"])
+@pytest.mark.parametrize("package", ["journal", "rollback", "rollback.testing"])
 def test_every_public_name_is_there(package: str) -> None:
     program = f"import {package}; print([name for name in {package}.__all__ if getattr({package}, name) is None])"
     assert loaded(program) == "[]"

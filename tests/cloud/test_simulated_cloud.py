@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 from contracts.cloud import OTHERS, CloudContract, ResourceContract
-from simulated import SimulatedClock, SimulatedCloud
 
 from journal.events import ResourceKind
 from journal.steps import Step
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
 
 
 class TestSimulatedCloud(CloudContract):

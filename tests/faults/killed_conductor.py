@@ -13,7 +13,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-from crashing import CLOUD_CALLS, STORE_CALLS, Crashing, CrashPoints
 from faults_settings import SETTINGS
 
 from examples.conductor import Conductor
@@ -21,6 +20,7 @@ from examples.plugin import Plugin
 from examples.records import Record
 from journal import Journal
 from rollback import Handler, OpenStackCloud
+from rollback.testing.crashing import CLOUD_CALLS, STORE_CALLS, Crashing, CrashPoints
 
 
 def stand_still() -> None:

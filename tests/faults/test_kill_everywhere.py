@@ -17,7 +17,6 @@ from typing import Any
 import attrs
 import openstack
 import pytest
-from crashing import CLOUD_CALLS, Crashing, CrashPoints
 from faults_settings import SETTINGS
 
 from journal import Journal
@@ -25,6 +24,7 @@ from journal.events import OperationOutcome, VerdictName
 from projections.fold import fold
 from rollback import OpenStackCloud, rollback_cluster
 from rollback.plan import plan
+from rollback.testing.crashing import CLOUD_CALLS, Crashing, CrashPoints
 
 AT_ONCE = 5
 POINTS = int(os.environ.get("PROVJOURNAL_POINTS", "16"))

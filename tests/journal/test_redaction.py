@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated import SimulatedClock, SimulatedCloud
 
 from journal.command_line import main
 from journal.events import ClusterStatus, OperationKind
@@ -20,6 +19,8 @@ from journal.redaction import REDACTED, redacted_text, redacted_value
 from journal.sql.engine import parsed
 from journal.sql.store import open_store
 from rollback.handler import Handler
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
 
 SECRET = "s3cr3t-Zx9"  # noqa: S105 (what is searched for)
 PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----"

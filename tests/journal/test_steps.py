@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from simulated import SimulatedClock, SimulatedThreads
 
 from journal.errors import Fenced, KeyReused, OutOfOrder, StepInDoubt, WaitTimedOut
 from journal.events import Completion, Intent, OperationKind, Stage, StepOutcome
@@ -15,6 +14,8 @@ from journal.recorder import Operation
 from journal.steps import Absent, Refused, Step
 from journal.store import Claim
 from journal.threads import SystemThreads, Threads
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.threads import SimulatedThreads
 
 CLOUD = "RegionOne/5f0c4d"
 SECONDS = 30

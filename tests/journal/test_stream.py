@@ -6,13 +6,13 @@ from uuid import uuid4
 import attrs
 import pytest
 from builders import create_server, started
-from simulated import SimulatedClock
 
 from journal.errors import DamagedStream, Fenced, OutOfOrder
 from journal.events import ClusterStatus, OperationFinished, OperationOutcome
 from journal.memory import MemoryStore
 from journal.store import Claim
 from journal.stream import Stream
+from rollback.testing.clock import SimulatedClock
 
 OPERATION = uuid4()
 

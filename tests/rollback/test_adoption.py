@@ -6,8 +6,6 @@ from uuid import uuid4
 
 import attrs
 import pytest
-from crashing import CLOUD_CALLS, STORE_CALLS, Crashing, CrashPoints, Killed
-from simulated import SimulatedClock, SimulatedCloud, SimulatedServer, SimulatedThreads
 
 from journal.events import ClusterStatus, OperationKind, ServersAdopted, VerdictName
 from journal.journal import Journal
@@ -18,6 +16,10 @@ from rollback.adoption import Outcome
 from rollback.errors import CloudError, NotAdoptable, WrongCloud
 from rollback.marks import CLUSTER_KEY, Agreement, Marks, agreement
 from rollback.plan import plan
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud, SimulatedServer
+from rollback.testing.crashing import CLOUD_CALLS, STORE_CALLS, Crashing, CrashPoints, Killed
+from rollback.testing.threads import SimulatedThreads
 
 
 @attrs.define

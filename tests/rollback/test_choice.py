@@ -7,7 +7,6 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.events import ClusterStatus, OperationKind, OperatorResolved, Word
 from journal.files import read_file
@@ -18,6 +17,9 @@ from rollback.choice import Choice, Most, expected
 from rollback.compensator import Report, preview, rollback_cluster
 from rollback.errors import ChoiceRefused
 from rollback.plan import Plan, plan
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.threads import SimulatedThreads
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "plans"
 

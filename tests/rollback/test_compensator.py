@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import attrs
 import pytest
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.errors import DamagedStream, JournalRegressed, OutOfOrder, OwnerAlive
 from journal.events import (
@@ -38,6 +37,9 @@ from rollback.cloud import Found
 from rollback.compensator import preview, rollback_cluster
 from rollback.errors import CloudError, CloudRefused, UnsuitableCloud, WrongCloud
 from rollback.marks import CLUSTER_KEY, JOURNAL_KEY, STEP_KEY, Marks
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.threads import SimulatedThreads
 
 CLUSTER = "c-1"
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 import pytest
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.errors import AppendOutcomeUnknown, OutOfOrder, OwnerAlive
 from journal.events import (
@@ -28,6 +27,9 @@ from projections.fold import History, fold
 from rollback.compensator import rollback_cluster
 from rollback.errors import CloudError
 from rollback.handler import Handler, handled
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.threads import SimulatedThreads
 
 
 @attrs.define

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import attrs
 import pytest
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.events import ClusterStatus, OperationKind, Word
 from journal.journal import Journal
@@ -19,6 +18,9 @@ from rollback import Handler, NoRecord, Sweep, delete_orphans, sweep
 from rollback.choice import Most
 from rollback.errors import CloudError, UnsuitableCloud
 from rollback.marks import CLUSTER_KEY, JOURNAL_KEY, Marks
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.threads import SimulatedThreads
 
 
 @attrs.define

@@ -5,7 +5,6 @@ from typing import Any
 
 import attrs
 import pytest
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.events import ClusterStatus, OperationKind, Word
 from journal.journal import Journal
@@ -14,6 +13,9 @@ from journal.store import EventStore
 from projections.fold import fold
 from rollback import Handler, Recovery, recover
 from rollback.errors import CloudError
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.threads import SimulatedThreads
 
 
 @attrs.define

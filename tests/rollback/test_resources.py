@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 
 import attrs
 import pytest
-from simulated import SOMEBODY_ELSES, SimulatedClock, SimulatedCloud, SimulatedOther, SimulatedThreads
 
 from journal.errors import DamagedStream, OutOfOrder
 from journal.events import (
@@ -37,6 +36,9 @@ from rollback.orphans import delete_orphans, sweep
 from rollback.records import NoRecord
 from rollback.recovery import Recovery, foresee, recover
 from rollback.resume import resume
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SOMEBODY_ELSES, SimulatedCloud, SimulatedOther
+from rollback.testing.threads import SimulatedThreads
 
 PORT, VOLUME, GROUP = ResourceKind.PORT, ResourceKind.VOLUME, ResourceKind.SECURITY_GROUP
 KEYPAIR = ResourceKind.KEYPAIR

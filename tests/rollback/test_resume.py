@@ -6,8 +6,6 @@ from typing import Any
 
 import attrs
 import pytest
-from crashing import CLOUD_CALLS, POLLS, STORE_CALLS, Crashing, CrashPoints, Killed
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.errors import OwnerAlive, UnknownStream
 from journal.events import ClusterStatus, Completion, CreateServer, OperationKind, OperationOutcome, StepOutcome
@@ -19,6 +17,10 @@ from projections.fold import History, fold
 from rollback import Handler, NoRecord, rollback_cluster
 from rollback.errors import NotResumable
 from rollback.resume import resume
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.crashing import CLOUD_CALLS, POLLS, STORE_CALLS, Crashing, CrashPoints, Killed
+from rollback.testing.threads import SimulatedThreads
 
 GROUPS = {"master": ["m0"], "worker": ["w0", "w1"]}
 

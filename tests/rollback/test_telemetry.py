@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry, generate_latest
-from simulated import SimulatedClock, SimulatedCloud
 
 from journal.events import OperationKind
 from journal.journal import Journal
@@ -21,6 +20,8 @@ from journal.metrics import JournalMetrics
 from journal.steps import Step
 from journal.telemetry import Count, counts
 from rollback import Handler, NoRecord
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
 
 SPANS = InMemorySpanExporter()
 

@@ -11,7 +11,6 @@ from random import Random
 
 import attrs
 import pytest
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.events import OperationKind, PlanAction, ResourceKind, Stage, Word
 from journal.journal import Journal
@@ -21,6 +20,9 @@ from journal.steps import Refused
 from projections.fold import fold
 from rollback.compensator import rollback_cluster
 from rollback.plan import plan
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.threads import SimulatedThreads
 
 HISTORIES = 480
 OTHERS = [kind for kind in ResourceKind if kind is not ResourceKind.SERVER]

@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import pytest
 from histories import history, named
-from simulated import SOMEBODY_ELSES, SimulatedClock, SimulatedCloud, SimulatedOther, SimulatedServer
 
 from journal.codec import FIRST_HASH
 from journal.events import Delete, PlanAction, ResourceKind, Stage, deleted_by
@@ -25,6 +24,8 @@ from rollback.compensator import Report, rollback_cluster
 from rollback.errors import CloudError, CloudRefused
 from rollback.marks import CLUSTER_KEY, JOURNAL_KEY, Marks
 from rollback.plan import plan
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SOMEBODY_ELSES, SimulatedCloud, SimulatedOther, SimulatedServer
 
 CLOUDS = 6
 """Random clouds for each history."""

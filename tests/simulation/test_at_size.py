@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.events import OperationKind
 from journal.journal import Journal
@@ -13,6 +12,9 @@ from journal.memory import MemoryStore
 from rollback.cloud import DeleteAnswer, Found
 from rollback.compensator import rollback_cluster
 from rollback.progress import Counted
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.threads import SimulatedThreads
 
 SERVERS = 10_000
 

@@ -5,8 +5,6 @@ from typing import Any
 
 import attrs
 import pytest
-from crashing import CLOUD_CALLS, POLLS, STORE_CALLS, Crashing, CrashPoints, Killed
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from journal.events import OF_A_USER, ClusterStatus, OperationKind, PlanAction, ResourceKind, VerdictName
 from journal.journal import Journal
@@ -17,6 +15,10 @@ from projections.fold import fold
 from rollback.compensator import rollback_cluster
 from rollback.handler import Handler
 from rollback.plan import plan
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.crashing import CLOUD_CALLS, POLLS, STORE_CALLS, Crashing, CrashPoints, Killed
+from rollback.testing.threads import SimulatedThreads
 
 
 @attrs.define

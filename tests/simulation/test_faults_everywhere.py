@@ -12,7 +12,6 @@ from typing import Any
 
 import attrs
 import pytest
-from simulated import SimulatedClock, SimulatedCloud, SimulatedThreads
 
 from examples.conductor import Conductor
 from examples.plugin import Plugin
@@ -23,6 +22,9 @@ from projections.fold import fold
 from rollback import Handler, recover
 from rollback.errors import CloudError, CloudRefused
 from rollback.plan import plan
+from rollback.testing.clock import SimulatedClock
+from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.threads import SimulatedThreads
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 CALLS = frozenset({"create_server", "delete_server", "is_active", "is_gone", "set_server_metadata"})

@@ -1,96 +1,26 @@
-"""A simulated clock and a simulated cloud, for tests that need a world without waiting.
+"""The simulated cloud: one project in memory, which does what the real services were seen to do.
 
 Held to the same contract as the real one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from heapq import heappop, heappush
-from itertools import count
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 import attrs
 
 from journal.events import OF_A_USER, ResourceKind
-from journal.steps import Absent, Refused, Step
+from journal.steps import Absent, Step
 from rollback.cloud import DeleteAnswer, Everything, Found, refuse_late, refuse_of_another
 from rollback.deletable import HELD_BY_USERS
 from rollback.errors import CloudError, CloudRefused
 from rollback.marks import KEYS, FoundMarks, Marks, is_mark, journal_tag, marks_of
+from rollback.testing.clock import SimulatedClock
 
-CLOUD = "RegionOne/5f0c4d"
-SOMEBODY_ELSES = "somebody-elses"
+CLOUD: Final = "RegionOne/5f0c4d"
+SOMEBODY_ELSES: Final = "somebody-elses"
 """A server of another project, which nobody here sees."""
-
-
-class SimulatedClock:
-    """Time that passes only when somebody sleeps; what is due meanwhile happens then."""
-
-    def __init__(self, start: datetime = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)) -> None:
-        self._now = start
-        self._due: list[tuple[datetime, int, Callable[[], None]]] = []
-        self._count = count()
-
-    def now(self) -> datetime:
-        """Return the time now."""
-        return self._now
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        until = self._now + timedelta(seconds=seconds)
-        while self._due and self._due[0][0] <= until:
-            at, _, what = heappop(self._due)
-            self._now = max(self._now, at)
-            what()
-        self._now = until
-
-    def later(self, seconds: float, what: Callable[[], None]) -> None:
-        """Have something happen once this much time has passed."""
-        heappush(self._due, (self._now + timedelta(seconds=seconds), next(self._count), what))
-
-
-class InlineExecutor(Executor):
-    """Runs each call when it is handed in, in the caller's thread."""
-
-    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run a call; what ends a process ends it here too."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(call(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 (as a pool does)
-            future.set_exception(error)
-        return future
-
-
-class SimulatedThreads:
-    """Threads of a process whose calls run one after the other; with a clock, its heart beats when time passes."""
-
-    def __init__(self, clock: SimulatedClock | None = None) -> None:
-        self._clock = clock
-
-    def pool(self, at_once: int) -> Executor:  # noqa: ARG002 (the port's)
-        """Return an executor."""
-        return InlineExecutor()
-
-    @contextmanager
-    def repeated(self, every_seconds: float, action: Callable[[], None]) -> Iterator[None]:
-        """Call `action` whenever so much simulated time has passed."""
-        over = False
-
-        def repeat() -> None:
-            if not over and self._clock is not None:
-                action()
-                self._clock.later(every_seconds, repeat)
-
-        if self._clock is not None:
-            self._clock.later(every_seconds, repeat)
-        try:
-            yield
-        finally:
-            over = True
 
 
 @attrs.define
@@ -364,6 +294,3 @@ class SimulatedCloud:
         error = errors.pop(0) if errors else None
         if error is not None:
             raise error
-
-
-REFUSED = Refused("quota exceeded")

@@ -1,0 +1,46 @@
+"""Testing with the journal: a simulated cloud, clock and threads, and a process that dies at a chosen call.
+
+Part of the library, for the tests of those who use it; nothing that runs in production imports it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rollback.testing.clock import SimulatedClock
+    from rollback.testing.cloud import SimulatedCloud, SimulatedOther, SimulatedServer
+    from rollback.testing.crashing import Crashing, CrashPoints, Killed
+    from rollback.testing.threads import InlineExecutor, SimulatedThreads
+
+_HOMES = {
+    "CrashPoints": "crashing",
+    "Crashing": "crashing",
+    "InlineExecutor": "threads",
+    "Killed": "crashing",
+    "SimulatedClock": "clock",
+    "SimulatedCloud": "cloud",
+    "SimulatedOther": "cloud",
+    "SimulatedServer": "cloud",
+    "SimulatedThreads": "threads",
+}
+
+__all__ = [
+    "CrashPoints",
+    "Crashing",
+    "InlineExecutor",
+    "Killed",
+    "SimulatedClock",
+    "SimulatedCloud",
+    "SimulatedOther",
+    "SimulatedServer",
+    "SimulatedThreads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load public names when they are first used: pytest loads this package wherever the library is installed."""
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib import import_module  # noqa: PLC0415 (only here)
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
