@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from journal.errors import Fenced, Malformed, OutOfOrder
 from journal.events import Completion, Data
 from journal.steps import Absent, Body, PlannedStep, Step, reason_of, silent_create
 from journal.telemetry import span
+from journal.threads import Threads
 
 
 class BatchRecorder(Protocol):
@@ -25,22 +26,23 @@ class BatchRecorder(Protocol):
         """Return the step if it has succeeded already."""
 
 
-def run_all(recorder: BatchRecorder, steps: Sequence[PlannedStep], body: Body, pool: Executor, at_once: int) -> list[Step]:
+def run_all(recorder: BatchRecorder, steps: Sequence[PlannedStep], body: Body, threads: Threads, at_once: int) -> list[Step]:
     """Run steps, `at_once` at a time, and return them in the order in which they were given.
 
     When one fails, no further one starts; those in flight go on to their end and are recorded. An interrupt waits for
     nothing: what is in flight stays unfinished.
     """
-    return _Run(recorder, steps, body, pool, at_once).run()
+    return _Run(recorder, steps, body, threads, at_once).run()
 
 
 class _Run:
     """One run of many steps. All of it but the bodies happens in the caller's thread."""
 
-    def __init__(self, recorder: BatchRecorder, steps: Sequence[PlannedStep], body: Body, pool: Executor, at_once: int) -> None:
+    def __init__(self, recorder: BatchRecorder, steps: Sequence[PlannedStep], body: Body, threads: Threads, at_once: int) -> None:
         self.recorder = recorder
         self.body = body
-        self.pool = pool
+        self.threads = threads
+        self.pool = threads.pool(at_once)
         self.at_once = at_once
         self.steps: list[Step | None] = [recorder.done(planned) for planned in steps]
         self.waiting = deque((place, steps[place]) for place, done in enumerate(self.steps) if done is None)
@@ -51,8 +53,7 @@ class _Run:
         try:
             self._go_on(())
             while self.running:
-                over, _ = wait(self.running, return_when=FIRST_COMPLETED)
-                self._go_on(over)
+                self._go_on(self.threads.first_over(self.running))
         finally:
             self.pool.shutdown(wait=False, cancel_futures=True)
         if self.errors:

@@ -183,7 +183,7 @@ class Operation:
         starts; those in flight go on to their end and are recorded; then the first error is raised, with the others as
         its notes.
         """
-        return run_all(self, steps, body, self._at.threads.pool(at_once), at_once)
+        return run_all(self, steps, body, self._at.threads, at_once)
 
     # ---- waiting
 

@@ -7,8 +7,8 @@ along, except for what has no mark that says which cluster it belongs to.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import as_completed
 from datetime import datetime
+from functools import partial
 from typing import Final, Self
 
 import attrs
@@ -17,6 +17,7 @@ from journal.errors import Fenced, JournalError, OwnerAlive
 from journal.events import InventoryObserved, PlanAction, ResourceKind, VerdictName
 from journal.steps import reason_of
 from journal.store import Head
+from journal.threads import as_they_end
 from projections.fold import History, fold
 from projections.verdicts import Verdict
 from rollback.choice import Choice, Most
@@ -151,13 +152,8 @@ def delete_orphans(
         ids = [orphan.id for orphan in found.orphans if orphan.cluster == cluster and orphan.is_deletable]
         return Choice(most, confirmed=ids if only_these else None)
 
-    with handler.journal.threads.pool(at_once) as pool:
-        try:
-            for done in as_completed([pool.submit(_deleted, handler, cluster, choice(cluster)) for cluster in found.deletable]):
-                yield done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    calls = (partial(_deleted, handler, cluster, choice(cluster)) for cluster in found.deletable)
+    yield from as_they_end(handler.journal.threads, calls, at_once)
 
 
 def _was_had(handler: Handler, kind: ResourceKind) -> bool:

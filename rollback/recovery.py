@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import as_completed
 from functools import partial
 from typing import Final, Self
 
@@ -12,6 +11,7 @@ from journal.errors import DamagedStream, Fenced, OwnerAlive
 from journal.events import ClusterStatus, PlanAction
 from journal.steps import reason_of
 from journal.telemetry import fields
+from journal.threads import as_they_end
 from projections.fold import History, fold
 from rollback.choice import Choice, Most
 from rollback.closing import is_left_open
@@ -103,15 +103,8 @@ def _each(handler: Handler, at_once: int, treat: Callable[[Handler, History], Re
     damaged: list[DamagedStream] = []
     heads = [head for head in handler.journal.store.heads(unsettled=True, damaged=damaged) if not head.owner_alive]
     yield from (_failed(damage.stream, str(damage)) for damage in damaged)
-    with handler.journal.threads.pool(at_once) as pool:
-        try:
-            for done in as_completed([pool.submit(_treated, handler, head.stream, treat) for head in heads]):
-                recovery = done.result()
-                if recovery is not None:
-                    yield recovery
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    calls = (partial(_treated, handler, head.stream, treat) for head in heads)
+    yield from (done for done in as_they_end(handler.journal.threads, calls, at_once) if done is not None)
 
 
 def _treated(handler: Handler, cluster: str, treat: Callable[[Handler, History], Recovery | None]) -> Recovery | None:

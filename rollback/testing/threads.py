@@ -1,11 +1,13 @@
 """Simulated threads: what a pool is given runs at once, in the caller's thread."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from rollback.testing.clock import SimulatedClock
+
+Result = TypeVar("Result")
 
 
 class InlineExecutor(Executor):
@@ -30,6 +32,10 @@ class SimulatedThreads:
     def pool(self, at_once: int) -> Executor:  # noqa: ARG002 (the port's)
         """Return an executor."""
         return InlineExecutor()
+
+    def first_over(self, running: Collection[Future[Result]]) -> Sequence[Future[Result]]:
+        """Return all: each was over once it was handed in."""
+        return list(running)
 
     @contextmanager
     def repeated(self, every_seconds: float, action: Callable[[], None]) -> Iterator[None]:
