@@ -129,8 +129,8 @@ class Oracle:
         """What nobody here may touch."""
         self.marks_changed: dict[str, tuple[Any, str]] = {}
         self.restored: set[str] = set()
-        self.deletes_open: dict[str, Any] = {}
-        """The process whose delete of a server stands in the journal without an end."""
+        self.journaled: set[tuple[str, str]] = set()
+        """The processes, with the servers whose deletes they put into the journal."""
 
     def breach(self, kind: str, what: str) -> None:
         """Note that something happened which must not; `kind` is one of `KINDS`."""
@@ -145,7 +145,8 @@ class Oracle:
         self.had_data.update(there)
         for cluster in self.clusters.values():
             for id_ in there:
-                cluster.words.pop(id_, None)
+                if cluster.words.get(id_) in GOOD_TO_DELETE:
+                    del cluster.words[id_]
 
     def moves_data(self, cluster: str, servers: Sequence[str]) -> None:
         """Know that the data of servers is elsewhere."""
@@ -212,7 +213,7 @@ class Oracle:
         if isinstance(intent, Configure | Start | Custom) and not intent.server_ids:
             run.covers_all = True
         if isinstance(intent, DeleteServer):
-            self.deletes_open[intent.server_id] = process
+            self.journaled.add((process.name, intent.server_id))
             if intent.stage is Stage.ROLLBACK:
                 self._judge(stream, cluster, intent.server_id, process)
 
@@ -224,7 +225,6 @@ class Oracle:
         if isinstance(intent, CreateServer) and completion.outcome is StepOutcome.ABSENT:
             self._check_absence(stream, intent)
         if isinstance(intent, DeleteServer):
-            self.deletes_open.pop(intent.server_id, None)
             said_gone = completion.outcome is not StepOutcome.FAILED and intent.server_id not in self.restored
             if said_gone and self.world.is_there(intent.server_id):
                 self.breach(UNTRUE, f"{intent.server_id} of {stream} is called deleted, and is there")
@@ -272,7 +272,7 @@ class Oracle:
 
     def deletes(self, process: Any, id_: str) -> None:
         """See a DELETE arrive at the cloud."""
-        if self.deletes_open.get(id_) is not process:
+        if (process.name, id_) not in self.journaled:
             self.breach(UNTRUE, f"{process.name} deletes {id_}, and no intent of it stands in the journal")
         if id_ in self.foreign:
             self.breach(FOREIGN, f"{id_} is nobody's here, and is deleted")
