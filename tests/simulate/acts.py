@@ -156,7 +156,9 @@ def speaks(process: Any, cluster: str) -> None:
 def says_gone(process: Any, cluster: str) -> None:
     """Say of a create in doubt that it made nothing, once that is true."""
     history = fold(process.journal.stream(cluster).events)
-    doubts = [id_ for id_, step in history.creates.items() if step.completion is None and not process.world.can_land(id_)]
+    now = process.world.clock.now()
+    open_ = [id_ for id_, step in history.creates.items() if step.completion is None and step.intent.deadline < now]
+    doubts = [id_ for id_ in open_ if not process.world.can_land(id_)]
     if doubts:
         process.world.count(faults.GONE)
         process.journal.resolve_gone(cluster, process.world.choices.one_of(doubts), by="ops", reason="nothing there")

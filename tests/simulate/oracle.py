@@ -128,6 +128,8 @@ class Oracle:
         self.foreign: set[str] = set()
         """What nobody here may touch."""
         self.marks_changed: dict[str, tuple[Any, str]] = {}
+        self.were_unmarked: set[str] = set()
+        """The servers whose marks somebody changed for a while."""
         self.restored: set[str] = set()
         self.journaled: set[tuple[str, str]] = set()
         """The processes, with the servers whose deletes they put into the journal."""
@@ -253,7 +255,7 @@ class Oracle:
         if cluster.held:
             self.breach(POLICY, f"a hold stands, and {id_} of {stream} is to be deleted")
         changed_at, how = self.marks_changed.get(id_, (None, ""))
-        if changed_at is not None and changed_at < process.listed_at:
+        if changed_at is not None and changed_at < process.listed_at and self.world.is_there(id_):
             word_suffices = how == "removed" and cluster.words.get(id_) in GOOD_TO_DELETE
             if not word_suffices:
                 self.breach(FOREIGN, f"the marks of {id_} were {how}, and it is to be deleted")
@@ -308,24 +310,20 @@ class Oracle:
             return
         for id_ in self.world.marked(stream):
             step = self.made.get(id_)
-            if step not in cluster.steps or id_ in self.restored or id_ in cluster.words or id_ in self.foreign:
+            if step not in cluster.steps or id_ in cluster.words or id_ in self.restored | self.foreign | self.were_unmarked:
                 continue
             operation, _ = cluster.steps[step]
             run = cluster.runs[operation]
-            worked = run.stages & {Stage.CONFIGURE, Stage.START}
-            if run.outcome is OperationOutcome.ABANDONED:
+            may_be_used = id_ in self.had_data or any(each.covers_all for each in cluster.runs.values())
+            if run.outcome is OperationOutcome.ABANDONED or (may_be_used and id_ not in run.created):
                 continue
             if run.outcome is OperationOutcome.SUCCEEDED:
-                if id_ not in run.created and not self._was_covered(cluster) and id_ not in self.had_data:
+                if id_ not in run.created:
                     yield f"{id_} of {stream} was made beside what its operation wanted, and is there"
             elif run.kind is OperationKind.CREATE:
-                if not any(other.covers_all for other in cluster.runs.values() if other is not run):
-                    yield f"{id_} of {stream} is there, and the cluster's creation failed"
-            elif not worked and id_ not in self.had_data and not self._was_covered(cluster):
+                yield f"{id_} of {stream} is there, and the cluster's creation failed"
+            elif not may_be_used and not run.stages & {Stage.CONFIGURE, Stage.START}:
                 yield f"{id_} of {stream} is new, its scale failed in infrastructure, and it is there"
-
-    def _was_covered(self, cluster: Cluster) -> bool:
-        return any(run.covers_all for run in cluster.runs.values())
 
     def _check_deletion(self, stream: str, cluster: Cluster, history: Any) -> None:
         if not cluster.deletion_was_asked or cluster.was_abandoned or cluster.held:

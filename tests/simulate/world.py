@@ -312,7 +312,8 @@ class World:
                 self.oracle.restored.add(server.id)
 
     def _copy(self) -> None:
-        ours = [server for server in self.cloud.servers.values() if JOURNAL_KEY in server.metadata]
+        changed = self.oracle.marks_changed
+        ours = [server for server in self.cloud.servers.values() if JOURNAL_KEY in server.metadata and server.id not in changed]
         if ours:
             of = self.choices.one_of(ours)
             copy = SimulatedServer(f"copy-of-{of.id}", of.name, [*of.tags], dict(of.metadata), self.clock.now())
@@ -331,6 +332,7 @@ class World:
             server.metadata = {} if how == "removed" else {**server.metadata, CLUSTER_KEY: "another"}
             self.oracle.marks_changed[server.id] = (self.clock.now(), how)
             self._marks_were.setdefault(server.id, before)
+            self.oracle.were_unmarked.add(server.id)
 
     # ---- the end
 
