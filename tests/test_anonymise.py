@@ -341,6 +341,12 @@ def test_one_cluster_to_standard_output(filled: Run, tmp_path: Path) -> None:
     assert len(list(read_file(tmp_path / "incident.jsonl"))) == len(HISTORY.read_text().splitlines())
 
 
+def test_an_empty_journal_is_an_empty_file(run: Run) -> None:
+    assert run("journal", "upgrade")[0] == 0
+    assert run("journal", "export", "--anonymise")[:2] == (0, "")
+    assert run("journal", "export", "--redact")[:2] == (0, "")
+
+
 @pytest.fixture
 def leaky(filled: Run, tmp_path: Path) -> Run:
     """A journal with a cluster whose third event has a secret: it was written before there was a rule for that."""
