@@ -103,7 +103,10 @@ class SimulatedCloud:
         self.delete_goes_to_error = 0
         """How many of the next deletes end in ERROR, as while Neutron is away. A second delete works."""
         self.reclaim_seconds: float | None = None
-        """How long a deleted server is SOFT_DELETED before it is gone, as with Nova's `reclaim_instance_interval`."""
+        """How long a deleted server is SOFT_DELETED before it is gone, as with Nova's `reclaim_instance_interval`.
+
+        No listing shows it then, asking for its id does: seen on a real Nova 34.
+        """
         self.undeletable: set[str] = set()
         """Servers of which a DELETE is accepted and ignored, as with Nova's `disable_terminate`."""
         self.locked: set[str] = set()
@@ -308,7 +311,7 @@ class SimulatedCloud:
 
     def _listed(self) -> list[SimulatedServer]:
         visible = self.clock.now() - timedelta(seconds=self.lag_seconds)
-        there = (server for server in self.servers.values() if server.id not in self.hidden)
+        there = (s for s in self.servers.values() if s.id not in self.hidden and s.status != "SOFT_DELETED")
         return [server for server in there if not self.lag_seconds or server.created_at <= visible]
 
     def _boot(self, server: SimulatedServer) -> None:

@@ -3,15 +3,21 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from journal.events import ResourceKind
 from journal.steps import Absent, Refused, Step
 from rollback.cloud import DeleteAnswer
-from rollback.errors import CloudRefused
+from rollback.errors import CloudError, CloudRefused
 from rollback.marks import Agreement, FoundMarks, Marks, agreement, agreement_of_other, marks_of
+
+NONE = "no trouble"
+SLOW_BUILD = "it builds for seconds"
+BOOT_FAILS = "its host cannot boot it"
+SLOW_DELETE = "its delete takes seconds"
+DELETE_FAILS = "its first delete fails on the host"
 
 
 class CloudContract:
@@ -99,6 +105,110 @@ class CloudContract:
         region, project = cloud.name.split("/")
         assert region
         assert project
+
+
+class TroubleContract:
+    """What else is done to servers, and how the port shows it.
+
+    Fixtures: `cloud`, `settled` as above; `troubled`, which makes a server that meets trouble (`SLOW_BUILD` …) and returns
+    its id with what to look for it by; `lock`, which locks a server or unlocks it; `ignoring`, which makes the cloud
+    accept deletes of a server and ignore them; `restore`, which restores a softly deleted server.
+    """
+
+    def test_a_server_that_builds_is_not_active_yet_and_can_be_deleted(
+        self, cloud: Any, troubled: Callable[[str], tuple[str, UUID]], settled: Callable[[Callable[[], bool]], None]
+    ) -> None:
+        server_id, _ = troubled(SLOW_BUILD)
+        assert cloud.get(server_id).status == "BUILD"
+        assert not cloud.is_active(server_id)
+        assert cloud.delete(server_id) is DeleteAnswer.ACCEPTED
+        settled(lambda: cloud.is_gone(server_id))
+
+    def test_a_server_that_fails_to_boot_is_in_error_and_listed(
+        self, cloud: Any, troubled: Callable[[str], tuple[str, UUID]], settled: Callable[[Callable[[], bool]], None]
+    ) -> None:
+        server_id, journal = troubled(BOOT_FAILS)
+        settled(lambda: cloud.get(server_id).status == "ERROR")
+        with pytest.raises(CloudError, match="ERROR"):
+            cloud.is_active(server_id)
+        assert [found.id for found in cloud.list_journal(journal)] == [server_id]
+        assert cloud.delete(server_id) is DeleteAnswer.ACCEPTED
+        settled(lambda: cloud.is_gone(server_id))
+
+    def test_a_delete_that_takes_long_is_seen_to_be_under_way(
+        self, cloud: Any, troubled: Callable[[str], tuple[str, UUID]], settled: Callable[[Callable[[], bool]], None]
+    ) -> None:
+        server_id, journal = troubled(SLOW_DELETE)
+        assert cloud.delete(server_id) is DeleteAnswer.ACCEPTED
+        assert cloud.get(server_id).is_deleting
+        assert not cloud.is_gone(server_id)
+        assert [found.id for found in cloud.list_journal(journal)] == [server_id]
+        settled(lambda: cloud.is_gone(server_id))
+        assert cloud.get(server_id) is None
+
+    def test_a_delete_that_fails_leaves_the_server_in_error_and_a_second_one_works(
+        self, cloud: Any, troubled: Callable[[str], tuple[str, UUID]], settled: Callable[[Callable[[], bool]], None]
+    ) -> None:
+        server_id, _ = troubled(DELETE_FAILS)
+        assert cloud.delete(server_id) is DeleteAnswer.ACCEPTED
+        settled(lambda: cloud.get(server_id).status == "ERROR" and not cloud.get(server_id).is_deleting)
+        with pytest.raises(CloudError, match="went to ERROR while it was deleted"):
+            cloud.is_gone(server_id)
+        assert cloud.delete(server_id) is DeleteAnswer.ACCEPTED
+        settled(lambda: cloud.is_gone(server_id))
+
+    def test_a_locked_server_is_not_deleted(
+        self,
+        cloud: Any,
+        troubled: Callable[[str], tuple[str, UUID]],
+        lock: Callable[..., None],
+        settled: Callable[[Callable[[], bool]], None],
+    ) -> None:
+        server_id, _ = troubled(NONE)
+        settled(lambda: cloud.is_active(server_id))
+        lock(server_id, locked=True)
+        with pytest.raises(CloudRefused, match="409"):
+            cloud.delete(server_id)
+        assert cloud.is_active(server_id)
+        lock(server_id, locked=False)
+        assert cloud.delete(server_id) is DeleteAnswer.ACCEPTED
+        settled(lambda: cloud.is_gone(server_id))
+
+    def test_a_delete_can_be_accepted_and_ignored(
+        self,
+        cloud: Any,
+        troubled: Callable[[str], tuple[str, UUID]],
+        ignoring: Callable[[str], None],
+        settled: Callable[[Callable[[], bool]], None],
+    ) -> None:
+        server_id, _ = troubled(NONE)
+        settled(lambda: cloud.is_active(server_id))
+        ignoring(server_id)
+        assert cloud.delete(server_id) is DeleteAnswer.ACCEPTED
+        assert cloud.is_active(server_id)
+        assert not cloud.get(server_id).is_deleting
+
+
+class SoftDeleteContract:
+    """How a softly deleted server shows. Fixtures: those of the contract before."""
+
+    def test_it_is_gone_for_listings_but_not_for_who_asks_for_its_id_and_can_be_restored(
+        self,
+        cloud: Any,
+        troubled: Callable[[str], tuple[str, UUID]],
+        restore: Callable[[str], None],
+        settled: Callable[[Callable[[], bool]], None],
+    ) -> None:
+        server_id, journal = troubled(NONE)
+        settled(lambda: cloud.is_active(server_id))
+        assert cloud.delete(server_id) is DeleteAnswer.ACCEPTED
+        settled(lambda: cloud.is_gone(server_id))
+        assert cloud.get(server_id).status == "SOFT_DELETED"
+        assert cloud.list_journal(journal) == []
+        assert server_id not in {found.id for found in cloud.list_all()}
+        restore(server_id)
+        settled(lambda: cloud.is_active(server_id))
+        assert [found.id for found in cloud.list_journal(journal)] == [server_id]
 
 
 OTHERS = [kind for kind in ResourceKind if kind is not ResourceKind.SERVER]
