@@ -3,7 +3,7 @@ VENV := .venv
 CLOUD_VENV := .venv-cloud
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help demo test docs durability soak faults size bench lint cloud clean
+.PHONY: help demo test docs durability soak faults size simulate bench lint cloud clean
 
 help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
@@ -12,6 +12,7 @@ help:
 	@echo "make durability  the faults of make test, hundreds of times, and kills at every point (about half an hour)"
 	@echo "make soak        conductors killed and stopped at random on a real Nova, on every engine (about an hour)"
 	@echo "make faults      every fault of the network at every call to a real Nova, Neutron and Cinder (about an hour)"
+	@echo "make simulate    100,000 schedules of a simulated world, from a random seed: SCHEDULES=… SEED=… (about ten minutes)"
 	@echo "make size        a thousand servers on a real Nova, rolled back with every request counted (about half an hour)"
 	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying and listing a million events"
 	@echo "make lint        ruff, mypy, import contracts"
@@ -42,6 +43,9 @@ soak: $(VENV)/ready $(CLOUD_VENV)/ready
 
 faults: $(VENV)/ready $(CLOUD_VENV)/ready
 	PYTHONPATH=.:tests $(VENV)/bin/python -m hostile $(FAULTS)
+
+simulate: $(VENV)/ready
+	PYTHONPATH=.:tests $(VENV)/bin/python -m simulate $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED))
 
 size: $(VENV)/ready $(CLOUD_VENV)/ready
 	PYTHONPATH=.:tests $(VENV)/bin/python -m size $(SIZE)
