@@ -6,12 +6,17 @@ Part of the library, for the tests of those who use it; nothing that runs in pro
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rollback.testing.breach import Breach
     from rollback.testing.clock import SimulatedClock
     from rollback.testing.cloud import SimulatedCloud, SimulatedOther, SimulatedServer
     from rollback.testing.crashing import Crashing, CrashPoints, Killed
+    from rollback.testing.everywhere import CLOUD_ERRORS, Survived, crash_everywhere
     from rollback.testing.threads import InlineExecutor, SimulatedThreads
+    from rollback.testing.world import SimulatedProcess, SimulatedRecord, SimulatedRecords, SimulatedWorld
 
 _HOMES = {
+    "Breach": "breach",
+    "CLOUD_ERRORS": "everywhere",
     "CrashPoints": "crashing",
     "Crashing": "crashing",
     "InlineExecutor": "threads",
@@ -19,11 +24,19 @@ _HOMES = {
     "SimulatedClock": "clock",
     "SimulatedCloud": "cloud",
     "SimulatedOther": "cloud",
+    "SimulatedProcess": "world",
+    "SimulatedRecord": "world",
+    "SimulatedRecords": "world",
     "SimulatedServer": "cloud",
     "SimulatedThreads": "threads",
+    "SimulatedWorld": "world",
+    "Survived": "everywhere",
+    "crash_everywhere": "everywhere",
 }
 
 __all__ = [
+    "CLOUD_ERRORS",
+    "Breach",
     "CrashPoints",
     "Crashing",
     "InlineExecutor",
@@ -31,8 +44,14 @@ __all__ = [
     "SimulatedClock",
     "SimulatedCloud",
     "SimulatedOther",
+    "SimulatedProcess",
+    "SimulatedRecord",
+    "SimulatedRecords",
     "SimulatedServer",
     "SimulatedThreads",
+    "SimulatedWorld",
+    "Survived",
+    "crash_everywhere",
 ]
 
 

@@ -1,0 +1,467 @@
+"""A conductor that dies at every call: its operation is run, killed, and cleaned up after, and then all must hold that is to.
+
+    crash_everywhere(create)
+    crash_everywhere(scale, after=[create], resume=carry_on, errors=CLOUD_ERRORS, deleted_meanwhile=True)
+
+One run without a fault shows which calls there are. Then there is a run for each fault at each of them.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, NoReturn
+
+import attrs
+
+from journal.codec import encode_line
+from journal.errors import OutOfOrder
+from journal.events import DeletionRequested, ErrorRecorded, Event, Intent, OperationFinished, OperationOutcome, Stage
+from journal.steps import Refused, Step, reason_of
+from rollback.errors import CloudError, CloudRefused
+from rollback.testing.breach import Breach
+from rollback.testing.crashing import STORE_CALLS, CrashPoints, Killed
+from rollback.testing.holding import made, violations
+from rollback.testing.world import SimulatedProcess, SimulatedWorld
+
+Operation = Callable[[SimulatedProcess], object]
+"""What a test tries: a function that builds a conductor from what a process has in its hands, and runs one operation."""
+Errors = Mapping[str, Callable[[], Exception]]
+"""Errors of the cloud, by what they are called."""
+
+CLOUD_ERRORS: Final[Errors] = {
+    "unknown outcome": lambda: CloudError("HTTP 502"),
+    "refused": lambda: CloudRefused("HTTP 403: quota exceeded"),
+}
+"""What any call to a cloud can end with. A refusal is tried before a call only: it says that nothing was done."""
+UNDISTURBED: Final = "without any fault"
+LATE_SECONDS: Final = 1.0
+"""How long before its deadline a late request arrives."""
+CREATES: Final = ("before create_server #", "before create_resource #")
+
+
+@attrs.frozen
+class Survived:
+    """What was tried, and held. `points`: where, each as `only` takes it."""
+
+    points: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def crash_everywhere(  # noqa: PLR0913 (a test says by name what it wants tried)
+    operation: Operation,
+    *,
+    after: Sequence[Operation] = (),
+    resume: Operation | None = None,
+    errors: Errors | None = None,
+    deleted_meanwhile: bool = False,
+    may_fail: bool = False,
+    twice: int = 100,
+    world: Callable[[], SimulatedWorld] = SimulatedWorld,
+    only: str | None = None,
+    history: str | Path | None = None,
+) -> Survived:
+    """Run an operation, kill its process before and after each of its calls, clean up, and check that all holds that must.
+
+    Always tried: the process dies before or after a call of the journal or the cloud; it dies while its request for a
+    create is on the way, which arrives afterwards, before its deadline; and then whoever cleans up dies as well, at
+    `twice` pairs of points spread over all of them (0: at none).
+
+    `after`: operations that have succeeded before. `resume`: carries the operation on with `handler.resume`, in place of
+    a rollback, wherever that can be done; it then has to succeed, and what is made has to be what an undisturbed run
+    makes. `errors`: what each call of the cloud, or of what was made `crashing`, raises in turn, with its effect and
+    without; `CLOUD_ERRORS`, say. `deleted_meanwhile`: a user deletes the cluster at each call. `may_fail`: the operation
+    fails by itself, and its handler cleans up. `world`: makes the world of each run.
+
+    `only`: just one point, as a failure names it, and with its logs. `history`: a file to which the journal of a failed run
+    is written, for `provjournal replay`. Raises Breach, and ValueError for a point that is not there.
+    """
+    __tracebackhide__ = True
+    trial = _Trial(operation, tuple(after), resume, may_fail, world, None if history is None else Path(history))
+    with _quiet():
+        expected = trial.undisturbed()
+    faults = list(_faults(expected.points, errors or {}, deleted_meanwhile=deleted_meanwhile))
+    if only is not None:
+        return trial.one(only, faults)
+    with _quiet():
+        return trial.all(faults, twice)
+
+
+@attrs.frozen
+class _Expected:
+    """What an undisturbed run comes to."""
+
+    points: tuple[str, ...]
+    made: Counter[str]
+
+
+@attrs.frozen
+class _Fault:
+    """What happens at one point. `happen` comes there in the process that is tried."""
+
+    point: str
+    at: int
+    label: str
+    happen: Callable[[SimulatedProcess], None]
+    kills: bool = False
+    at_once: bool = False
+    """Whether somebody cleans up at once: the lease is given up, as when a process is told to stop."""
+
+
+@attrs.define
+class _Trial:
+    """One operation, tried in many worlds."""
+
+    operation: Operation
+    after: tuple[Operation, ...]
+    resume: Operation | None
+    may_fail: bool
+    new_world: Callable[[], SimulatedWorld]
+    history: Path | None
+    expected: _Expected = attrs.field(init=False)
+
+    # ---- which runs there are
+
+    def all(self, faults: Sequence[_Fault], twice: int) -> Survived:
+        """Try all faults, then pairs of them."""
+        __tracebackhide__ = True
+        tried: list[str] = []
+        pairs: list[tuple[_Fault, _Fault]] = []
+        for fault in faults:
+            calls = self.run(fault)
+            tried.append(fault.label)
+            if fault.kills:
+                pairs += [(fault, second) for second in _crashes(calls, f"{fault.label}, then crash ")]
+        spread = pairs[:: max(1, -(-len(pairs) // twice))] if twice else []
+        for first, second in spread:
+            self.run(first, second)
+            tried.append(second.label)
+        return Survived(tuple(tried))
+
+    def one(self, label: str, faults: Sequence[_Fault]) -> Survived:
+        """Try the fault, or the pair of them, that a label names. Raises ValueError if there is none."""
+        __tracebackhide__ = True
+        first = next((fault for fault in faults if label in (fault.label, fault.point)), None)
+        if first is not None:
+            self.run(first)
+            return Survived((first.label,))
+        by_label = {fault.label: fault for fault in faults}
+        first = by_label.get(label.partition(", then ")[0])
+        if first is not None:
+            with _quiet():
+                calls = self.run(first)
+            seconds = {fault.label: fault for fault in _crashes(calls, f"{first.label}, then crash ")}
+            by_label |= seconds
+            if label in seconds:
+                self.run(first, seconds[label])
+                return Survived((label,))
+        near = get_close_matches(label, by_label, 3)
+        hint = f"; near it: {', '.join(map(repr, near))}" if near else ""
+        msg = f"there is no point {label!r} among {len(by_label)}{hint}"
+        raise ValueError(msg)
+
+    # ---- one run
+
+    def undisturbed(self) -> _Expected:
+        """Run the operation without any fault. Raises Breach if that does not go well already."""
+        __tracebackhide__ = True
+        world = self._prepared()
+        versions = _versions(world)
+        process = world.process("conductor")
+        self._operate(self.operation, process, UNDISTURBED)
+        points = _numbered(process.points.seen)
+        if not points:
+            why = (
+                "the operation called neither the journal nor the cloud: build your conductor from what the process has in its "
+                "hands (process.handler, process.journal, process.cloud)"
+            )
+            self._fail(world, UNDISTURBED, [why])
+        failed = [] if self.may_fail else list(_failures(world, versions))
+        found = [*world.oracle.breaches, *(f"the operation fails {UNDISTURBED}: {why}" for why in failed)]
+        if failed:
+            found.append("if it is meant to, say may_fail=True")
+        if not found:
+            found = violations(world)
+        if found:
+            self._fail(world, UNDISTURBED, found)
+        self.expected = _Expected(points, made(world))
+        return self.expected
+
+    def run(self, fault: _Fault, second: _Fault | None = None) -> tuple[str, ...]:
+        """Run the operation with a fault, clean up, and check. Return the calls of whoever cleaned up."""
+        __tracebackhide__ = True
+        label = fault.label if second is None else second.label
+        world = self._prepared()
+        process = world.process("conductor", CrashPoints(fault.at, pause=lambda: fault.happen(process)))
+        self._disturb(process, fault, label)
+        if fault.at_once:
+            _give_up_leases(world)
+        elif fault.kills:
+            world.clock.sleep(world.settings.lease_seconds)
+        points = CrashPoints(None if second is None else second.at)
+        with suppress(Killed):
+            self._bring_back(world, points, label)
+        if second is not None:
+            self._expect_reached(world, points, second, label)
+            world.clock.sleep(world.settings.lease_seconds)
+            self._bring_back(world, CrashPoints(), label)
+        found = violations(world)
+        if found:
+            self._fail(world, label, found)
+        return _numbered(points.seen)
+
+    def _prepared(self) -> SimulatedWorld:
+        """Return a world in which the operation can begin."""
+        __tracebackhide__ = True
+        world = self.new_world()
+        for number, operation in enumerate(self.after, start=1):
+            versions = _versions(world)
+            self._operate(operation, world.process(f"before-{number}"), f"before, in {_named(operation)}")
+            failed = [*world.oracle.breaches, *_failures(world, versions)]
+            if failed:
+                self._fail(world, f"before, in {_named(operation)}", failed)
+            world.clock.sleep(world.settings.lease_seconds)
+        world.oracle.meet_strangers()
+        return world
+
+    def _operate(self, operation: Operation, process: SimulatedProcess, where: str) -> None:
+        __tracebackhide__ = True
+        try:
+            operation(process)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is the test's failure)
+            self._fail(process.world, where, [f"{_named(operation)} raised {reason_of(error)}"], error)
+
+    def _disturb(self, process: SimulatedProcess, fault: _Fault, label: str) -> None:
+        """Run the operation in a process to which something happens."""
+        __tracebackhide__ = True
+        raised: BaseException | None = None
+        try:
+            self.operation(process)
+        except (Exception, Killed) as error:  # noqa: BLE001 (a conductor without a handler may raise what the cloud did)
+            raised = error
+        self._expect_reached(process.world, process.points, fault, label)
+        if not fault.kills and isinstance(raised, Killed):
+            raise raised
+        if fault.kills:
+            found = list(_life_after_death(process.points, raised))
+            if found:
+                self._fail(process.world, label, found)
+
+    def _expect_reached(self, world: SimulatedWorld, points: CrashPoints, fault: _Fault, label: str) -> None:
+        __tracebackhide__ = True
+        calls = _numbered(points.seen)
+        if len(calls) <= fault.at or calls[fault.at] != fault.point:
+            came = f"it called {calls[fault.at]}" if len(calls) > fault.at else f"it made {len(calls)} calls"
+            why = (
+                f"the operation did other calls than in the run before, {came} where {fault.point} was expected: it must do the "
+                "same each time. Keep nothing outside of the function; take time and threads from the process"
+            )
+            self._fail(world, label, [why])
+
+    # ---- cleaning up
+
+    def _bring_back(self, world: SimulatedWorld, points: CrashPoints, label: str) -> None:
+        """Carry the operation on, if that is wanted and can be done; else roll back."""
+        __tracebackhide__ = True
+        process = world.process("rescuer", points)
+        if self.resume is not None and _is_resumable(world):
+            versions = _versions(world)
+            self._operate(self.resume, process, label)
+            found = [f"what was resumed did not succeed: {why}" for why in _failures(world, versions)]
+            found += _differences(self.expected.made, made(world))
+            if found:
+                self._fail(world, label, found)
+            return
+        for head in list(world.store.heads()):
+            try:
+                process.handler.compensate(head.stream, wait=True)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is the test's failure)
+                self._fail(world, label, [f"the rollback of {head.stream} raised {reason_of(error)}"], error)
+
+    def _fail(self, world: SimulatedWorld, label: str, violated: Sequence[str], cause: Exception | None = None) -> NoReturn:
+        __tracebackhide__ = True
+        events = list(_events(world))
+        again = ""
+        if label != UNDISTURBED and not label.startswith("before, in "):
+            again = f"just this again: crash_everywhere({_named(self.operation)}, …, only={label!r})"
+        if self.history is not None:
+            self.history.write_bytes(b"".join(encode_line(event) for event in events))
+            again = f"{again}\nthe journal was written to {self.history}: provjournal replay {self.history} --plan".lstrip()
+        raise Breach(label, list(dict.fromkeys((*world.oracle.breaches, *violated))), events, again) from cause
+
+
+# ---- faults
+
+
+def _faults(points: Sequence[str], errors: Errors, *, deleted_meanwhile: bool) -> Iterator[_Fault]:
+    yield from _crashes(points, "crash ")
+    for at, point in enumerate(points):
+        if point.startswith(CREATES):
+            label = f"crash during {point.removeprefix('before ')}"
+            yield _Fault(point, at, label, _lose_request, kills=True, at_once=True)
+    for name, error in errors.items():
+        for at, point in enumerate(points):
+            if not _is_of_store(point) and (point.startswith("before ") or not isinstance(error(), Refused)):
+                yield _Fault(point, at, f"{name} {point}", _raising(error))
+    if deleted_meanwhile:
+        for at, point in enumerate(points):
+            yield _Fault(point, at, f"deletion {point}", _delete)
+            yield _Fault(point, at, f"request for deletion {point}", _request_deletion)
+
+
+def _crashes(points: Sequence[str], prefix: str) -> Iterator[_Fault]:
+    for at, point in enumerate(points):
+        yield _Fault(point, at, f"{prefix}{point}", lambda process: process.points.kill(), kills=True)
+
+
+def _lose_request(process: SimulatedProcess) -> None:
+    """Let the process die while the request that it is about to send is on its way."""
+
+    def lose(step: Step, arrive: Callable[[], object]) -> NoReturn:
+        def arrive_late() -> None:
+            with suppress(CloudRefused):
+                arrive()
+
+        left = (step.deadline - process.clock.now()).total_seconds()
+        process.clock.later(max(0.0, left - LATE_SECONDS), arrive_late)
+        process.points.kill()
+
+    process.watch.lose = lose
+
+
+def _raising(error: Callable[[], Exception]) -> Callable[[SimulatedProcess], None]:
+    def happen(process: SimulatedProcess) -> None:
+        process.watch.lose_answer()
+        raise error()
+
+    return happen
+
+
+def _delete(process: SimulatedProcess) -> None:
+    """Let a user delete every cluster that something is going on with."""
+    user = process.world.process("user")
+    for cluster in _clusters_to_delete(process.world):
+        with suppress(OutOfOrder):  # it is Deleted already
+            user.handler.delete(cluster, by="user")
+
+
+def _request_deletion(process: SimulatedProcess) -> None:
+    """Let a user ask for the deletion, in a process that does no more than that."""
+    user = process.world.process("user")
+    for cluster in _clusters_to_delete(process.world):
+        with suppress(OutOfOrder):
+            user.journal.request_deletion(cluster, by="user")
+
+
+def _clusters_to_delete(world: SimulatedWorld) -> list[str]:
+    heads = list(world.store.heads())
+    return [head.stream for head in heads if head.operation is not None] or [head.stream for head in heads]
+
+
+# ---- reading
+
+
+def _numbered(seen: Sequence[str]) -> tuple[str, ...]:
+    """Return the points with the number of each call among those of its name: `before append #2`."""
+    counts: Counter[str] = Counter()
+    numbered = []
+    for point in seen:
+        side, _, name = point.partition(" ")
+        counts[name] += side == "before"
+        numbered.append(f"{point} #{counts[name]}")
+    return tuple(numbered)
+
+
+def _is_of_store(point: str) -> bool:
+    return point.split()[1] in STORE_CALLS
+
+
+def _named(operation: Operation) -> str:
+    return str(getattr(operation, "__name__", operation))
+
+
+def _events(world: SimulatedWorld) -> Iterator[Event]:
+    for head in world.store.heads():
+        yield from world.store.read(head.stream)
+
+
+def _versions(world: SimulatedWorld) -> dict[str, int]:
+    return {head.stream: head.version for head in world.store.heads()}
+
+
+def _failures(world: SimulatedWorld, since: Mapping[str, int]) -> Iterator[str]:
+    """Yield why what was run since some versions has not succeeded: of an end for a user's deletion it is not said."""
+    fine = (OperationOutcome.SUCCEEDED, OperationOutcome.CANCELLED)
+    for head in world.store.heads():
+        errors: list[str] = []
+        for event in world.store.read(head.stream, after=since.get(head.stream, 0)):
+            match event.data:
+                case ErrorRecorded(reason=reason):
+                    errors.append(reason)
+                case OperationFinished(outcome=outcome, reason=reason) if outcome not in fine:
+                    yield "; ".join(dict.fromkeys((*errors, reason)))
+                case _:
+                    pass
+        if head.operation is not None:
+            yield "; ".join((f"an operation of {head.stream} is unfinished", *errors))
+
+
+def _is_resumable(world: SimulatedWorld) -> bool:
+    """Whether an operation is unfinished that nobody has begun to roll back, or asked to delete."""
+    for head in world.store.heads():
+        if head.operation is None:
+            continue
+        events = [event for event in world.store.read(head.stream) if event.operation == head.operation]
+        asked = any(isinstance(event.data, DeletionRequested) for event in world.store.read(head.stream))
+        rolled = any(isinstance(event.data, Intent) and event.data.stage is Stage.ROLLBACK for event in events)
+        if not asked and not rolled:
+            return True
+    return False
+
+
+def _differences(expected: Counter[str], found: Counter[str]) -> Iterator[str]:
+    for name in sorted(expected | found):
+        if expected[name] != found[name]:
+            yield (
+                f"{name} is there {found[name]} times after it was resumed, and {expected[name]} times without any fault: "
+                "a step needs a key to be known again"
+            )
+
+
+def _life_after_death(points: CrashPoints, raised: BaseException | None) -> Iterator[str]:
+    """Yield what a process did after it was killed. The library gives up the lease then: that is of no effect, either."""
+    if points.killed is None:
+        return
+    called = ", ".join(dict.fromkeys(name for name in points.called_dead if name not in STORE_CALLS))
+    if called:
+        yield (
+            f"after the process was killed the operation went on to call {called}, in a finally or an except BaseException: "
+            "leave cleaning up to the handler"
+        )
+    chain: BaseException | None = raised
+    while chain is not None and chain is not points.killed:
+        chain = chain.__cause__ or chain.__context__
+    if chain is None:
+        went_on = "returned" if raised is None else "went on"
+        yield f"the operation caught what killed its process, and {went_on}: catch Exception, never BaseException"
+
+
+def _give_up_leases(world: SimulatedWorld) -> None:
+    for head in list(world.store.heads()):
+        if head.owner is not None:
+            world.store.release(head.stream, head.owner, epoch=head.epoch)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log nothing: hundreds of operations fail here on purpose."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,99 @@
+"""What must hold of a simulated world once whatever went wrong was cleaned up."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from journal.errors import JournalError
+from journal.events import ClusterStatus, CreateResource, CreateServer, DeletionRequested, PlanAction, VerdictName
+from journal.rules import StreamRules
+from journal.steps import reason_of
+from projections.fold import fold
+from rollback.plan import plan
+from rollback.recovery import recover
+from rollback.testing.oracle import step_that_made
+from rollback.testing.world import SimulatedProcess, SimulatedWorld
+
+
+def violations(world: SimulatedWorld) -> list[str]:
+    """Roll everything back, as often as it takes, and return what does not hold, in words; nothing if all does."""
+    last = world.process("last")
+    found = [*_unended(world, last)]
+    if not found:
+        found = [*_accounts(world), *_changes(world, last)]
+    return [*world.oracle.breaches, *world.oracle.lost(), *found]
+
+
+def made(world: SimulatedWorld) -> Counter[str]:
+    """Return how many resources are there, by what their creates are named."""
+    names: dict[str, str] = {}
+    for head in world.store.heads():
+        events = list(world.store.read(head.stream))
+        creates = {event.data.step: event.data.name for event in events if isinstance(event.data, CreateServer | CreateResource)}
+        for id_ in world.oracle.ours():
+            step = step_that_made(events, id_)
+            if step in creates:
+                names[id_] = creates[step]
+    return Counter(f"{found.kind} {names.get(id_, id_)}" for id_, found in world.oracle.ours().items())
+
+
+def _unended(world: SimulatedWorld, last: SimulatedProcess) -> Iterator[str]:
+    """Yield why a rollback of everything does not come to an end."""
+    for head in list(world.store.heads()):
+        try:
+            report = last.handler.compensate(head.stream, wait=True)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is the test's failure)
+            yield f"the rollback of {head.stream} raised {reason_of(error)}"
+            continue
+        if not report.complete:
+            yield f"the rollback of {head.stream} does not come to an end: {'; '.join(report.problems) or 'it stays open'}"
+
+
+def _accounts(world: SimulatedWorld) -> Iterator[str]:
+    """Yield what the journal does not account for, or leaves open."""
+    accounted: set[str | None] = set()
+    for head in world.store.heads():
+        events = list(world.store.read(head.stream))
+        rules = StreamRules()
+        try:
+            for event in events:
+                rules.admit(event)
+        except JournalError as error:
+            yield f"{head.stream}: {error}"
+        history = fold(events)
+        final = plan(history)
+        accounted |= {v.id for v in final.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
+        for verdict in final.having(PlanAction.DELETE, PlanAction.FIND):
+            yield f"{head.stream}: {verdict.id or verdict.name} is still to {verdict.action}"
+        if history.unfinished is not None:
+            yield f"{head.stream}: its {history.unfinished.kind} operation is still unfinished"
+        told = world.records(head.stream).told
+        if told and told[-1][0] is not final.cluster_status:
+            yield f"the record of {head.stream} says {told[-1][0]}, and the journal {final.cluster_status}"
+        asked = any(isinstance(event.data, DeletionRequested) for event in events)
+        if asked and final.cluster_status is not ClusterStatus.DELETED:
+            yield f"{head.stream} is {final.cluster_status}, although a user has deleted it"
+    yield from (f"{step.action} {step.subject} of {step.stream} is still unfinished" for step in world.store.unfinished_steps())
+    ours = world.oracle.ours()
+    for id_, found in ours.items():
+        if id_ not in accounted:
+            yield f"{found.kind} {id_} ({found.name}) has leaked: it is in the cloud, and the journal does not account for it"
+        yield from (f"{found.kind} {id_} is in use by {user}, which is gone" for user in found.attached_to if user not in ours)
+
+
+def _changes(world: SimulatedWorld, last: SimulatedProcess) -> Iterator[str]:
+    """Yield what another rollback changes."""
+    writes, versions = len(world.cloud.writes), _versions(world)
+    for stream in versions:
+        report = last.handler.compensate(stream, wait=True)
+        if not report.complete:
+            yield f"a second rollback of {stream} does not come to an end: {'; '.join(report.problems)}"
+    yield from (f"a second rollback called {method} of {id_}" for method, id_ in world.cloud.writes[writes:])
+    for stream, version in _versions(world).items():
+        if version != versions[stream]:
+            yield f"a second rollback of {stream} appended {version - versions[stream]} events"
+    yield from (f"{left.cluster} is not settled: {'; '.join(left.problems)}" for left in recover(last.handler))
+    yield from (f"{head.stream} is not settled" for head in world.store.heads() if not head.is_settled)
+
+
+def _versions(world: SimulatedWorld) -> dict[str, int]:
+    return {head.stream: head.version for head in world.store.heads()}
