@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from rollback.testing.clock import SimulatedClock
     from rollback.testing.cloud import SimulatedCloud, SimulatedOther, SimulatedServer
     from rollback.testing.crashing import Crashing, CrashPoints, Killed
-    from rollback.testing.everywhere import CLOUD_ERRORS, Survived, crash_everywhere
+    from rollback.testing.everywhere import Survived, crash_everywhere
+    from rollback.testing.faults import CLOUD_ERRORS, DELETIONS, Fault, raising
     from rollback.testing.threads import InlineExecutor, SimulatedThreads
     from rollback.testing.world import SimulatedProcess, SimulatedRecord, SimulatedRecords, SimulatedWorld
 
 _HOMES = {
     "Breach": "breach",
-    "CLOUD_ERRORS": "everywhere",
+    "CLOUD_ERRORS": "faults",
     "CrashPoints": "crashing",
     "Crashing": "crashing",
+    "DELETIONS": "faults",
+    "Fault": "faults",
     "InlineExecutor": "threads",
     "Killed": "crashing",
     "SimulatedClock": "clock",
@@ -32,13 +35,16 @@ _HOMES = {
     "SimulatedWorld": "world",
     "Survived": "everywhere",
     "crash_everywhere": "everywhere",
+    "raising": "faults",
 }
 
 __all__ = [
     "CLOUD_ERRORS",
+    "DELETIONS",
     "Breach",
     "CrashPoints",
     "Crashing",
+    "Fault",
     "InlineExecutor",
     "Killed",
     "SimulatedClock",
@@ -52,6 +58,7 @@ __all__ = [
     "SimulatedWorld",
     "Survived",
     "crash_everywhere",
+    "raising",
 ]
 
 

@@ -1,7 +1,7 @@
 """A conductor that dies at every call: its operation is run, killed, and cleaned up after, and then all must hold that is to.
 
     crash_everywhere(create)
-    crash_everywhere(scale, after=[create], resume=carry_on, errors=CLOUD_ERRORS, deleted_meanwhile=True)
+    crash_everywhere(scale, after=[create], resume=carry_on, faults=CLOUD_ERRORS | DELETIONS)
 
 One run without a fault shows which calls there are. Then there is a run for each fault at each of them.
 """
@@ -12,34 +12,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
+from random import Random
 from typing import Final, NoReturn
 
 import attrs
 
 from journal.codec import encode_line
-from journal.errors import OutOfOrder
+from journal.errors import JournalError
 from journal.events import DeletionRequested, ErrorRecorded, Event, Intent, OperationFinished, OperationOutcome, Stage
-from journal.steps import Refused, Step, reason_of
-from rollback.errors import CloudError, CloudRefused
+from journal.steps import reason_of
+from rollback.errors import RollbackError
 from rollback.testing.breach import Breach
 from rollback.testing.crashing import STORE_CALLS, CrashPoints, Killed
+from rollback.testing.faults import Fault
 from rollback.testing.holding import made, violations
+from rollback.testing.tries import Try, crashes, lost_requests, numbered, placed
 from rollback.testing.world import SimulatedProcess, SimulatedWorld
 
 Operation = Callable[[SimulatedProcess], object]
 """What a test tries: a function that builds a conductor from what a process has in its hands, and runs one operation."""
-Errors = Mapping[str, Callable[[], Exception]]
-"""Errors of the cloud, by what they are called."""
-
-CLOUD_ERRORS: Final[Errors] = {
-    "unknown outcome": lambda: CloudError("HTTP 502"),
-    "refused": lambda: CloudRefused("HTTP 403: quota exceeded"),
-}
-"""What any call to a cloud can end with. A refusal is tried before a call only: it says that nothing was done."""
 UNDISTURBED: Final = "without any fault"
-LATE_SECONDS: Final = 1.0
-"""How long before its deadline a late request arrives."""
-CREATES: Final = ("before create_server #", "before create_resource #")
 
 
 @attrs.frozen
@@ -57,8 +49,7 @@ def crash_everywhere(  # noqa: PLR0913 (a test says by name what it wants tried)
     *,
     after: Sequence[Operation] = (),
     resume: Operation | None = None,
-    errors: Errors | None = None,
-    deleted_meanwhile: bool = False,
+    faults: Mapping[str, Fault] | None = None,
     may_fail: bool = False,
     twice: int = 100,
     world: Callable[[], SimulatedWorld] = SimulatedWorld,
@@ -68,14 +59,13 @@ def crash_everywhere(  # noqa: PLR0913 (a test says by name what it wants tried)
     """Run an operation, kill its process before and after each of its calls, clean up, and check that all holds that must.
 
     Always tried: the process dies before or after a call of the journal or the cloud; it dies while its request for a
-    create is on the way, which arrives afterwards, before its deadline; and then whoever cleans up dies as well, at
-    `twice` pairs of points spread over all of them (0: at none).
+    create is on the way, which arrives afterwards, before its deadline; and then whoever cleans up dies as well, at so many
+    pairs of points, drawn from all, as `twice` says.
 
     `after`: operations that have succeeded before. `resume`: carries the operation on with `handler.resume`, in place of
     a rollback, wherever that can be done; it then has to succeed, and what is made has to be what an undisturbed run
-    makes. `errors`: what each call of the cloud, or of what was made `crashing`, raises in turn, with its effect and
-    without; `CLOUD_ERRORS`, say. `deleted_meanwhile`: a user deletes the cluster at each call. `may_fail`: the operation
-    fails by itself, and its handler cleans up. `world`: makes the world of each run.
+    makes. `faults`: what else is tried at each call, by name: `CLOUD_ERRORS | DELETIONS`, say, and faults of your own.
+    `may_fail`: the operation fails by itself, and its handler cleans up. `world`: makes the world of each run.
 
     `only`: just one point, as a failure names it, and with its logs. `history`: a file to which the journal of a failed run
     is written, for `provjournal replay`. Raises Breach, and ValueError for a point that is not there.
@@ -84,11 +74,11 @@ def crash_everywhere(  # noqa: PLR0913 (a test says by name what it wants tried)
     trial = _Trial(operation, tuple(after), resume, may_fail, world, None if history is None else Path(history))
     with _quiet():
         expected = trial.undisturbed()
-    faults = list(_faults(expected.points, errors or {}, deleted_meanwhile=deleted_meanwhile))
+    tries = [*crashes(expected.points, "crash "), *lost_requests(expected.points), *placed(faults or {}, expected.points)]
     if only is not None:
-        return trial.one(only, faults)
+        return trial.one(only, tries)
     with _quiet():
-        return trial.all(faults, twice)
+        return trial.all(tries, twice)
 
 
 @attrs.frozen
@@ -97,19 +87,6 @@ class _Expected:
 
     points: tuple[str, ...]
     made: Counter[str]
-
-
-@attrs.frozen
-class _Fault:
-    """What happens at one point. `happen` comes there in the process that is tried."""
-
-    point: str
-    at: int
-    label: str
-    happen: Callable[[SimulatedProcess], None]
-    kills: bool = False
-    at_once: bool = False
-    """Whether somebody cleans up at once: the lease is given up, as when a process is told to stop."""
 
 
 @attrs.define
@@ -126,35 +103,35 @@ class _Trial:
 
     # ---- which runs there are
 
-    def all(self, faults: Sequence[_Fault], twice: int) -> Survived:
+    def all(self, tries: Sequence[Try], twice: int) -> Survived:
         """Try all faults, then pairs of them."""
         __tracebackhide__ = True
         tried: list[str] = []
-        pairs: list[tuple[_Fault, _Fault]] = []
-        for fault in faults:
+        pairs: list[tuple[Try, Try]] = []
+        for fault in tries:
             calls = self.run(fault)
             tried.append(fault.label)
             if fault.kills:
-                pairs += [(fault, second) for second in _crashes(calls, f"{fault.label}, then crash ")]
-        spread = pairs[:: max(1, -(-len(pairs) // twice))] if twice else []
-        for first, second in spread:
+                pairs += [(fault, second) for second in crashes(calls, f"{fault.label}, then crash ")]
+        chosen = Random(0).sample(range(len(pairs)), min(twice, len(pairs)))  # noqa: S311 (each run is to be alike)
+        for first, second in (pairs[number] for number in sorted(chosen)):
             self.run(first, second)
             tried.append(second.label)
         return Survived(tuple(tried))
 
-    def one(self, label: str, faults: Sequence[_Fault]) -> Survived:
+    def one(self, label: str, tries: Sequence[Try]) -> Survived:
         """Try the fault, or the pair of them, that a label names. Raises ValueError if there is none."""
         __tracebackhide__ = True
-        first = next((fault for fault in faults if label in (fault.label, fault.point)), None)
+        first = next((fault for fault in tries if label in (fault.label, fault.point)), None)
         if first is not None:
             self.run(first)
             return Survived((first.label,))
-        by_label = {fault.label: fault for fault in faults}
+        by_label = {fault.label: fault for fault in tries}
         first = by_label.get(label.partition(", then ")[0])
         if first is not None:
             with _quiet():
                 calls = self.run(first)
-            seconds = {fault.label: fault for fault in _crashes(calls, f"{first.label}, then crash ")}
+            seconds = {fault.label: fault for fault in crashes(calls, f"{first.label}, then crash ")}
             by_label |= seconds
             if label in seconds:
                 self.run(first, seconds[label])
@@ -173,7 +150,7 @@ class _Trial:
         versions = _versions(world)
         process = world.process("conductor")
         self._operate(self.operation, process, UNDISTURBED)
-        points = _numbered(process.points.seen)
+        points = numbered(process.points.seen)
         if not points:
             why = (
                 "the operation called neither the journal nor the cloud: build your conductor from what the process has in its "
@@ -181,7 +158,7 @@ class _Trial:
             )
             self._fail(world, UNDISTURBED, [why])
         failed = [] if self.may_fail else list(_failures(world, versions))
-        found = [*world.oracle.breaches, *(f"the operation fails {UNDISTURBED}: {why}" for why in failed)]
+        found = [*world.oracle.breaches, *world.oracle.lost(), *(f"the operation fails {UNDISTURBED}: {why}" for why in failed)]
         if failed:
             found.append("if it is meant to, say may_fail=True")
         if not found:
@@ -191,13 +168,12 @@ class _Trial:
         self.expected = _Expected(points, made(world))
         return self.expected
 
-    def run(self, fault: _Fault, second: _Fault | None = None) -> tuple[str, ...]:
+    def run(self, fault: Try, second: Try | None = None) -> tuple[str, ...]:
         """Run the operation with a fault, clean up, and check. Return the calls of whoever cleaned up."""
         __tracebackhide__ = True
         label = fault.label if second is None else second.label
         world = self._prepared()
-        process = world.process("conductor", CrashPoints(fault.at, pause=lambda: fault.happen(process)))
-        self._disturb(process, fault, label)
+        self._disturb(world, fault, label)
         if fault.at_once:
             _give_up_leases(world)
         elif fault.kills:
@@ -208,11 +184,12 @@ class _Trial:
         if second is not None:
             self._expect_reached(world, points, second, label)
             world.clock.sleep(world.settings.lease_seconds)
-            self._bring_back(world, CrashPoints(), label)
+            if self.resume is not None:  # else what is checked is a rollback
+                self._bring_back(world, CrashPoints(), label)
         found = violations(world)
         if found:
             self._fail(world, label, found)
-        return _numbered(points.seen)
+        return numbered(points.seen)
 
     def _prepared(self) -> SimulatedWorld:
         """Return a world in which the operation can begin."""
@@ -235,25 +212,39 @@ class _Trial:
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the test's failure)
             self._fail(process.world, where, [f"{_named(operation)} raised {reason_of(error)}"], error)
 
-    def _disturb(self, process: SimulatedProcess, fault: _Fault, label: str) -> None:
+    def _disturb(self, world: SimulatedWorld, fault: Try, label: str) -> None:
         """Run the operation in a process to which something happens."""
         __tracebackhide__ = True
+        came: list[BaseException] = []
         raised: BaseException | None = None
+
+        def happen() -> None:
+            try:
+                fault.happen(process)
+            except BaseException as error:
+                came.append(error)
+                raise
+
+        process = world.process("conductor", CrashPoints(fault.at, pause=happen))
         try:
             self.operation(process)
-        except (Exception, Killed) as error:  # noqa: BLE001 (a conductor without a handler may raise what the cloud did)
+        except (Exception, Killed) as error:  # noqa: BLE001 (it is looked at below)
             raised = error
-        self._expect_reached(process.world, process.points, fault, label)
-        if not fault.kills and isinstance(raised, Killed):
-            raise raised
+        self._expect_reached(world, process.points, fault, label)
         if fault.kills:
             found = list(_life_after_death(process.points, raised))
-            if found:
-                self._fail(process.world, label, found)
+        elif (
+            raised is None or isinstance(raised, JournalError | RollbackError) or any(_leads_to(raised, error) for error in came)
+        ):
+            found = []  # a conductor without a handler may raise what came, and any what its journal says
+        else:
+            found = [f"{_named(self.operation)} raised {reason_of(raised)}"]
+        if found:
+            self._fail(world, label, found, raised)
 
-    def _expect_reached(self, world: SimulatedWorld, points: CrashPoints, fault: _Fault, label: str) -> None:
+    def _expect_reached(self, world: SimulatedWorld, points: CrashPoints, fault: Try, label: str) -> None:
         __tracebackhide__ = True
-        calls = _numbered(points.seen)
+        calls = numbered(points.seen)
         if len(calls) <= fault.at or calls[fault.at] != fault.point:
             came = f"it called {calls[fault.at]}" if len(calls) > fault.at else f"it made {len(calls)} calls"
             why = (
@@ -282,7 +273,7 @@ class _Trial:
             except Exception as error:  # noqa: BLE001 (whatever it is, it is the test's failure)
                 self._fail(world, label, [f"the rollback of {head.stream} raised {reason_of(error)}"], error)
 
-    def _fail(self, world: SimulatedWorld, label: str, violated: Sequence[str], cause: Exception | None = None) -> NoReturn:
+    def _fail(self, world: SimulatedWorld, label: str, violated: Sequence[str], cause: BaseException | None = None) -> NoReturn:
         __tracebackhide__ = True
         events = list(_events(world))
         again = ""
@@ -294,90 +285,7 @@ class _Trial:
         raise Breach(label, list(dict.fromkeys((*world.oracle.breaches, *violated))), events, again) from cause
 
 
-# ---- faults
-
-
-def _faults(points: Sequence[str], errors: Errors, *, deleted_meanwhile: bool) -> Iterator[_Fault]:
-    yield from _crashes(points, "crash ")
-    for at, point in enumerate(points):
-        if point.startswith(CREATES):
-            label = f"crash during {point.removeprefix('before ')}"
-            yield _Fault(point, at, label, _lose_request, kills=True, at_once=True)
-    for name, error in errors.items():
-        for at, point in enumerate(points):
-            if not _is_of_store(point) and (point.startswith("before ") or not isinstance(error(), Refused)):
-                yield _Fault(point, at, f"{name} {point}", _raising(error))
-    if deleted_meanwhile:
-        for at, point in enumerate(points):
-            yield _Fault(point, at, f"deletion {point}", _delete)
-            yield _Fault(point, at, f"request for deletion {point}", _request_deletion)
-
-
-def _crashes(points: Sequence[str], prefix: str) -> Iterator[_Fault]:
-    for at, point in enumerate(points):
-        yield _Fault(point, at, f"{prefix}{point}", lambda process: process.points.kill(), kills=True)
-
-
-def _lose_request(process: SimulatedProcess) -> None:
-    """Let the process die while the request that it is about to send is on its way."""
-
-    def lose(step: Step, arrive: Callable[[], object]) -> NoReturn:
-        def arrive_late() -> None:
-            with suppress(CloudRefused):
-                arrive()
-
-        left = (step.deadline - process.clock.now()).total_seconds()
-        process.clock.later(max(0.0, left - LATE_SECONDS), arrive_late)
-        process.points.kill()
-
-    process.watch.lose = lose
-
-
-def _raising(error: Callable[[], Exception]) -> Callable[[SimulatedProcess], None]:
-    def happen(process: SimulatedProcess) -> None:
-        process.watch.lose_answer()
-        raise error()
-
-    return happen
-
-
-def _delete(process: SimulatedProcess) -> None:
-    """Let a user delete every cluster that something is going on with."""
-    user = process.world.process("user")
-    for cluster in _clusters_to_delete(process.world):
-        with suppress(OutOfOrder):  # it is Deleted already
-            user.handler.delete(cluster, by="user")
-
-
-def _request_deletion(process: SimulatedProcess) -> None:
-    """Let a user ask for the deletion, in a process that does no more than that."""
-    user = process.world.process("user")
-    for cluster in _clusters_to_delete(process.world):
-        with suppress(OutOfOrder):
-            user.journal.request_deletion(cluster, by="user")
-
-
-def _clusters_to_delete(world: SimulatedWorld) -> list[str]:
-    heads = list(world.store.heads())
-    return [head.stream for head in heads if head.operation is not None] or [head.stream for head in heads]
-
-
 # ---- reading
-
-
-def _numbered(seen: Sequence[str]) -> tuple[str, ...]:
-    """Return the points with the number of each call among those of its name: `before append #2`."""
-    counts: Counter[str] = Counter()
-    numbered = []
-    for point in seen:
-        side, _, name = point.partition(" ")
-        counts[name] += side == "before"
-        numbered.append(f"{point} #{counts[name]}")
-    return tuple(numbered)
-
-
-def _is_of_store(point: str) -> bool:
-    return point.split()[1] in STORE_CALLS
 
 
 def _named(operation: Operation) -> str:
@@ -426,10 +334,8 @@ def _is_resumable(world: SimulatedWorld) -> bool:
 def _differences(expected: Counter[str], found: Counter[str]) -> Iterator[str]:
     for name in sorted(expected | found):
         if expected[name] != found[name]:
-            yield (
-                f"{name} is there {found[name]} times after it was resumed, and {expected[name]} times without any fault: "
-                "a step needs a key to be known again"
-            )
+            hint = ": a step needs a key to be known again" if found[name] > expected[name] else ""
+            yield f"there are {found[name]} of {name} after it was resumed, and {expected[name]} {UNDISTURBED}{hint}"
 
 
 def _life_after_death(points: CrashPoints, raised: BaseException | None) -> Iterator[str]:
@@ -442,12 +348,16 @@ def _life_after_death(points: CrashPoints, raised: BaseException | None) -> Iter
             f"after the process was killed the operation went on to call {called}, in a finally or an except BaseException: "
             "leave cleaning up to the handler"
         )
-    chain: BaseException | None = raised
-    while chain is not None and chain is not points.killed:
-        chain = chain.__cause__ or chain.__context__
-    if chain is None:
+    if not _leads_to(raised, points.killed):
         went_on = "returned" if raised is None else "went on"
         yield f"the operation caught what killed its process, and {went_on}: catch Exception, never BaseException"
+
+
+def _leads_to(raised: BaseException | None, error: BaseException) -> bool:
+    """Whether one was raised for the other, or is it."""
+    while raised is not None and raised is not error:
+        raised = raised.__cause__ or raised.__context__
+    return raised is error
 
 
 def _give_up_leases(world: SimulatedWorld) -> None:

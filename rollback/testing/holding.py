@@ -1,17 +1,17 @@
 """What must hold of a simulated world once whatever went wrong was cleaned up."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from journal.errors import JournalError
-from journal.events import ClusterStatus, CreateResource, CreateServer, DeletionRequested, PlanAction, VerdictName
+from journal.events import ClusterStatus, CreateResource, CreateServer, DeletionRequested, Event, PlanAction, VerdictName
 from journal.rules import StreamRules
 from journal.steps import reason_of
 from projections.fold import fold
-from rollback.plan import plan
+from rollback.plan import Plan, plan
 from rollback.recovery import recover
 from rollback.testing.oracle import step_that_made
-from rollback.testing.world import SimulatedProcess, SimulatedWorld
+from rollback.testing.world import SimulatedProcess, SimulatedRecord, SimulatedWorld
 
 
 def violations(world: SimulatedWorld) -> list[str]:
@@ -53,31 +53,44 @@ def _accounts(world: SimulatedWorld) -> Iterator[str]:
     accounted: set[str | None] = set()
     for head in world.store.heads():
         events = list(world.store.read(head.stream))
-        rules = StreamRules()
-        try:
-            for event in events:
-                rules.admit(event)
-        except JournalError as error:
-            yield f"{head.stream}: {error}"
-        history = fold(events)
-        final = plan(history)
+        final = plan(fold(events))
         accounted |= {v.id for v in final.verdicts if v.verdict in (VerdictName.IN_SERVICE, VerdictName.UNSAFE)}
-        for verdict in final.having(PlanAction.DELETE, PlanAction.FIND):
-            yield f"{head.stream}: {verdict.id or verdict.name} is still to {verdict.action}"
-        if history.unfinished is not None:
-            yield f"{head.stream}: its {history.unfinished.kind} operation is still unfinished"
-        told = world.records(head.stream).told
-        if told and told[-1][0] is not final.cluster_status:
-            yield f"the record of {head.stream} says {told[-1][0]}, and the journal {final.cluster_status}"
-        asked = any(isinstance(event.data, DeletionRequested) for event in events)
-        if asked and final.cluster_status is not ClusterStatus.DELETED:
-            yield f"{head.stream} is {final.cluster_status}, although a user has deleted it"
+        yield from (f"{head.stream}: {what}" for what in (*_broken_rules(events), *_open(events, final)))
+        yield from _told_wrongly(world.records(head.stream), head.stream, final)
     yield from (f"{step.action} {step.subject} of {step.stream} is still unfinished" for step in world.store.unfinished_steps())
     ours = world.oracle.ours()
     for id_, found in ours.items():
         if id_ not in accounted:
             yield f"{found.kind} {id_} ({found.name}) has leaked: it is in the cloud, and the journal does not account for it"
         yield from (f"{found.kind} {id_} is in use by {user}, which is gone" for user in found.attached_to if user not in ours)
+
+
+def _broken_rules(events: Sequence[Event]) -> Iterator[str]:
+    rules = StreamRules()
+    try:
+        for event in events:
+            rules.admit(event)
+    except JournalError as error:
+        yield str(error)
+
+
+def _open(events: Sequence[Event], final: Plan) -> Iterator[str]:
+    """Yield what is left to do for a cluster."""
+    for verdict in final.having(PlanAction.DELETE, PlanAction.FIND):
+        yield f"{verdict.id or verdict.name} is still to {verdict.action}"
+    if final.operation is not None:
+        yield "its operation is still unfinished"
+    asked = any(isinstance(event.data, DeletionRequested) for event in events)
+    if asked and final.cluster_status is not ClusterStatus.DELETED:
+        yield f"it is {final.cluster_status}, although a user has deleted it"
+
+
+def _told_wrongly(record: SimulatedRecord, cluster: str, final: Plan) -> Iterator[str]:
+    told = [status for status, _ in record.told]
+    if record.there and told and told[-1] is not final.cluster_status:
+        yield f"the record of {cluster} says {told[-1]}, and the journal {final.cluster_status}"
+    if record.deleted_after is not None and ClusterStatus.ERROR in told[record.deleted_after :]:
+        yield f"the record of {cluster} was told Error after a user had deleted it: that ends quietly"
 
 
 def _changes(world: SimulatedWorld, last: SimulatedProcess) -> Iterator[str]:

@@ -28,6 +28,8 @@ class SimulatedRecord:
 
     there: bool = True
     told: list[tuple[ClusterStatus, str]] = attrs.field(factory=list)
+    deleted_after: int | None = None
+    """How often it had been told something when a user deleted the cluster."""
 
     def exists(self) -> bool:
         """Whether the user still has this cluster."""

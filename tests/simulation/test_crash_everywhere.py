@@ -10,7 +10,7 @@ import pytest
 
 from journal.events import OF_A_USER, OperationKind, ResourceKind
 from journal.recorder import Operation
-from rollback.testing import CLOUD_ERRORS, SimulatedProcess, crash_everywhere
+from rollback.testing import CLOUD_ERRORS, DELETIONS, SimulatedProcess, crash_everywhere
 from rollback.testing.everywhere import Operation as Scene
 
 SHARED = (ResourceKind.SECURITY_GROUP, ResourceKind.SERVER_GROUP, ResourceKind.KEYPAIR)
@@ -167,6 +167,7 @@ def test_the_same_holds_where_the_operation_fails_by_itself(scene: str) -> None:
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_same_holds_if_the_cloud_fails_or_a_user_deletes_the_cluster_at_any_call(scene: str) -> None:
     operation, after = SCENES[scene]
-    survived = crash_everywhere(operation, after=after, errors=CLOUD_ERRORS, deleted_meanwhile=True, twice=0)
-    for fault in (*CLOUD_ERRORS, "deletion", "request for deletion"):
+    faults = CLOUD_ERRORS | DELETIONS
+    survived = crash_everywhere(operation, after=after, faults=faults, twice=0)
+    for fault in faults:
         assert [point for point in survived.points if point.startswith(f"{fault} ")]
