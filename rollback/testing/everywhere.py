@@ -9,7 +9,7 @@ One run without a fault shows which calls there are. Then there is a run for eac
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from random import Random
@@ -25,7 +25,7 @@ from rollback.errors import RollbackError
 from rollback.testing.breach import Breach
 from rollback.testing.crashing import STORE_CALLS, CrashPoints, Killed
 from rollback.testing.faults import Fault
-from rollback.testing.holding import made, violations
+from rollback.testing.holding import made, rolled_back, violations
 from rollback.testing.tries import Try, crashes, lost_requests, numbered, placed
 from rollback.testing.world import SimulatedProcess, SimulatedWorld
 
@@ -161,8 +161,7 @@ class _Trial:
         found = [*world.oracle.breaches, *world.oracle.lost(), *(f"the operation fails {UNDISTURBED}: {why}" for why in failed)]
         if failed:
             found.append("if it is meant to, say may_fail=True")
-        if not found:
-            found = violations(world)
+        found = found or rolled_back(world.process("last")) or violations(world)
         if found:
             self._fail(world, UNDISTURBED, found)
         self.expected = _Expected(points, made(world))
@@ -179,14 +178,15 @@ class _Trial:
         elif fault.kills:
             world.clock.sleep(world.settings.lease_seconds)
         points = CrashPoints(None if second is None else second.at)
-        with suppress(Killed):
-            self._bring_back(world, points, label)
+        found: list[str] = []
+        try:
+            found = self._bring_back(world, points, label)
+        except Killed:
+            world.clock.sleep(world.settings.lease_seconds)
         if second is not None:
             self._expect_reached(world, points, second, label)
-            world.clock.sleep(world.settings.lease_seconds)
-            if self.resume is not None:  # else what is checked is a rollback
-                self._bring_back(world, CrashPoints(), label)
-        found = violations(world)
+            found = self._bring_back(world, CrashPoints(), label)
+        found = found or violations(world)
         if found:
             self._fail(world, label, found)
         return numbered(points.seen)
@@ -255,23 +255,17 @@ class _Trial:
 
     # ---- cleaning up
 
-    def _bring_back(self, world: SimulatedWorld, points: CrashPoints, label: str) -> None:
-        """Carry the operation on, if that is wanted and can be done; else roll back."""
+    def _bring_back(self, world: SimulatedWorld, points: CrashPoints, label: str) -> list[str]:
+        """Carry the operation on, if that is wanted and can be done; then, or else, roll back. Return what went wrong."""
         __tracebackhide__ = True
         process = world.process("rescuer", points)
-        if self.resume is not None and _is_resumable(world):
-            versions = _versions(world)
-            self._operate(self.resume, process, label)
-            found = [f"what was resumed did not succeed: {why}" for why in _failures(world, versions)]
-            found += _differences(self.expected.made, made(world))
-            if found:
-                self._fail(world, label, found)
-            return
-        for head in list(world.store.heads()):
-            try:
-                process.handler.compensate(head.stream, wait=True)
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is the test's failure)
-                self._fail(world, label, [f"the rollback of {head.stream} raised {reason_of(error)}"], error)
+        if self.resume is None or not _is_resumable(world):
+            return rolled_back(process)
+        versions = _versions(world)
+        self._operate(self.resume, process, label)
+        found = [f"what was resumed did not succeed: {why}" for why in _failures(world, versions)]
+        found += _differences(self.expected.made, made(world))
+        return found or rolled_back(world.process("last"))
 
     def _fail(self, world: SimulatedWorld, label: str, violated: Sequence[str], cause: BaseException | None = None) -> NoReturn:
         __tracebackhide__ = True

@@ -15,12 +15,23 @@ from rollback.testing.world import SimulatedProcess, SimulatedRecord, SimulatedW
 
 
 def violations(world: SimulatedWorld) -> list[str]:
-    """Roll everything back, as often as it takes, and return what does not hold, in words; nothing if all does."""
-    last = world.process("last")
-    found = [*_unended(world, last)]
-    if not found:
-        found = [*_accounts(world), *_changes(world, last)]
-    return [*world.oracle.breaches, *world.oracle.lost(), *found]
+    """Return what does not hold in a world in which all was rolled back, in words; nothing if all does."""
+    return [*_accounts(world), *_changes(world), *world.oracle.breaches, *world.oracle.lost()]
+
+
+def rolled_back(process: SimulatedProcess) -> list[str]:
+    """Roll every cluster back, and return why that does not come to an end; nothing if it does."""
+    found = []
+    for head in list(process.world.store.heads()):
+        try:
+            report = process.handler.compensate(head.stream, wait=True)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is the test's failure)
+            found.append(f"the rollback of {head.stream} raised {reason_of(error)}")
+            continue
+        if not report.complete:
+            why = "; ".join(report.problems) or "it stays open"
+            found.append(f"the rollback of {head.stream} does not come to an end: {why}")
+    return found
 
 
 def made(world: SimulatedWorld) -> Counter[str]:
@@ -34,18 +45,6 @@ def made(world: SimulatedWorld) -> Counter[str]:
             if step in creates:
                 names[id_] = creates[step]
     return Counter(f"{found.kind} {names.get(id_, id_)}" for id_, found in world.oracle.ours().items())
-
-
-def _unended(world: SimulatedWorld, last: SimulatedProcess) -> Iterator[str]:
-    """Yield why a rollback of everything does not come to an end."""
-    for head in list(world.store.heads()):
-        try:
-            report = last.handler.compensate(head.stream, wait=True)
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is the test's failure)
-            yield f"the rollback of {head.stream} raised {reason_of(error)}"
-            continue
-        if not report.complete:
-            yield f"the rollback of {head.stream} does not come to an end: {'; '.join(report.problems) or 'it stays open'}"
 
 
 def _accounts(world: SimulatedWorld) -> Iterator[str]:
@@ -93,18 +92,17 @@ def _told_wrongly(record: SimulatedRecord, cluster: str, final: Plan) -> Iterato
         yield f"the record of {cluster} was told Error after a user had deleted it: that ends quietly"
 
 
-def _changes(world: SimulatedWorld, last: SimulatedProcess) -> Iterator[str]:
+def _changes(world: SimulatedWorld) -> Iterator[str]:
     """Yield what another rollback changes."""
+    again = world.process("again")
     writes, versions = len(world.cloud.writes), _versions(world)
-    for stream in versions:
-        report = last.handler.compensate(stream, wait=True)
-        if not report.complete:
-            yield f"a second rollback of {stream} does not come to an end: {'; '.join(report.problems)}"
-    yield from (f"a second rollback called {method} of {id_}" for method, id_ in world.cloud.writes[writes:])
+    yield from (f"a second time: {why}" for why in rolled_back(again))
+    deleted = (id_ for method, id_ in world.cloud.writes[writes:] if method == "delete")
+    yield from (f"a second rollback deleted {id_}" for id_ in deleted)
     for stream, version in _versions(world).items():
         if version != versions[stream]:
             yield f"a second rollback of {stream} appended {version - versions[stream]} events"
-    yield from (f"{left.cluster} is not settled: {'; '.join(left.problems)}" for left in recover(last.handler))
+    yield from (f"{left.cluster} is not settled: {'; '.join(left.problems)}" for left in recover(again.handler))
     yield from (f"{head.stream} is not settled" for head in world.store.heads() if not head.is_settled)
 
 

@@ -176,7 +176,8 @@ class Watch:
 
     def _create(self, call: Callable[..., str], step: Step, **attributes: Any) -> str:
         self._expect_told()
-        if step.id not in self._open:
+        is_in_step = step.id in self._open
+        if not is_in_step:
             self._note(
                 f"create of {step.name!r} was sent outside its step: no intent of it was unfinished in the journal. Create "
                 "in the body of a step, and one thing in each"
@@ -184,7 +185,7 @@ class Watch:
         if self.lose is not None:
             self.lose(step, lambda: call(step, **attributes))
         made = call(step, **attributes)
-        self._untold = (step, made)
+        self._untold = (step, made) if is_in_step else None
         return made
 
     def _delete_resource(self, call: Callable[..., Any], kind: Any, id_: str) -> Any:
