@@ -222,6 +222,7 @@ class _Trial:
             try:
                 fault.happen(process)
             except BaseException as error:
+                process.watch.lose_answer()
                 came.append(error)
                 raise
 

@@ -27,8 +27,7 @@ class Fault:
 def raising(error: Callable[[], Exception]) -> Fault:
     """Return the fault that the cloud, or what was made `crashing`, raises this error; a refusal before the call only."""
 
-    def happen(process: SimulatedProcess) -> NoReturn:
-        process.watch.lose_answer()
+    def happen(_: SimulatedProcess) -> NoReturn:
         raise error()
 
     return Fault(happen, at_journal=False, after=not isinstance(error(), Refused))
