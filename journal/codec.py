@@ -7,9 +7,10 @@ Reading refuses whatever the catalogue does not allow; nothing is guessed and no
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from enum import StrEnum
+from types import NoneType
 from typing import Any, Final, cast, get_args, get_origin
 from uuid import UUID
 
@@ -147,13 +148,14 @@ def digest(previous: str, document: Document) -> str:
 
 def canonical(value: object) -> bytes:
     """Return canonical JSON (RFC 8785) of values without floats."""
-    return msgspec.json.encode(_sorted(value))
+    encoded = msgspec.json.encode(value, order="deterministic")
+    return encoded if encoded.isascii() else msgspec.json.encode(_sorted(value))
 
 
 def _sorted(value: object) -> object:
+    """Return a value whose objects are in the order of RFC 8785: by UTF-16 code units, which no encoder sorts by."""
     match value:
         case dict():
-            # RFC 8785 sorts by UTF-16 code units, which differs from Python's order beyond U+FFFF.
             return {key: _sorted(value[key]) for key in sorted(value, key=lambda key: key.encode("utf-16-be"))}
         case list():
             return [_sorted(item) for item in value]
@@ -396,31 +398,40 @@ def _check_request(value: object, path: str, deeper: int) -> None:
             pass
 
 
-def plain(value: object) -> Any:  # noqa: PLR0911 (one return for each kind of value)
+def plain(value: object) -> Any:
     """Return a value of the catalogue as plain JSON values."""
-    match value:
-        case StrEnum():
-            return str(value)
-        case str() | int() | None:
-            return value
-        case datetime():
-            return _timestamp(value)
-        case UUID():
-            return str(value)
-        case tuple() | list():
-            return [plain(item) for item in value]
-        case dict():
-            return {key: plain(item) for key, item in value.items()}
-        case _:
-            return {
-                field.name: plain(item)
-                for field in attrs.fields(cast("type[Any]", type(value)))
-                if (item := getattr(value, field.name)) != field.default
-            }
+    way = _WAYS.get(type(value))
+    if way is None:
+        way = _WAYS.setdefault(type(value), _way_of(type(value)))
+    return way(value)
+
+
+def _way_of(kind: type[Any]) -> Callable[[Any], Any]:
+    """Return how values of a class become plain: an enumeration, a list, an object, or one of the catalogue's classes."""
+    if issubclass(kind, StrEnum):
+        return str
+    if issubclass(kind, tuple | list):
+        return lambda value: [plain(item) for item in value]
+    if issubclass(kind, dict):
+        return lambda value: {key: plain(item) for key, item in value.items()}
+    defaults = [(field.name, field.default) for field in attrs.fields(kind)]
+    return lambda value: {name: plain(item) for name, default in defaults if (item := getattr(value, name)) != default}
+
+
+def _as_it_is(value: object) -> object:
+    return value
 
 
 def _timestamp(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+_WAYS: Final[dict[type[Any], Callable[[Any], Any]]] = {
+    **dict.fromkeys((str, int, bool, NoneType), _as_it_is),
+    datetime: _timestamp,
+    UUID: str,
+}
+"""How values become plain, by class; those of other classes are found out when the first is met."""
 
 
 def _shown(value: object) -> str:

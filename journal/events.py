@@ -276,6 +276,16 @@ class Custom:
     may_hold_data: bool
 
 
+FOUND_BY_MARK: Final = "found by its mark"
+"""The reason with which the compensator completes a create when it found what that made: its conductor was not told."""
+
+SOFTLY_DELETED: Final = "soft-deleted: it can still be restored"
+"""The reason with which the compensator completes a delete that can be undone."""
+
+READ_REASONS: Final = frozenset({FOUND_BY_MARK, SOFTLY_DELETED})
+"""The reasons that replay reads; all others are for people."""
+
+
 Create = CreateServer | CreateResource
 Delete = DeleteServer | DeleteResource
 Intent = Create | Delete | Decommission | Configure | Start | Custom

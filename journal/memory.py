@@ -32,6 +32,8 @@ class MemoryStore:
         self._heads: dict[str, Head] = {}
         self._streams: dict[str, list[Event]] = {}
         self._by_id: dict[UUID, Event] = {}
+        self._lines: dict[UUID, bytes] = {}
+        """The events as they would be written, once somebody asked."""
         self._snapshots: dict[str, Snapshot] = {}
         self._unfinished: dict[UUID, UnfinishedStep] = {}
 
@@ -155,7 +157,12 @@ class MemoryStore:
         """Return the streams of which an event's data has this text in it."""
         as_written = msgspec.json.encode(text)[1:-1]
         with self._lock:
-            return [name for name in sorted(self._streams) if any(as_written in encode_line(e) for e in self._streams[name])]
+            return [name for name in sorted(self._streams) if any(as_written in self._line(e) for e in self._streams[name])]
+
+    def _line(self, event: Event) -> bytes:
+        if event.id not in self._lines:
+            self._lines[event.id] = encode_line(event)
+        return self._lines[event.id]
 
     def snapshot(self, stream: str) -> Snapshot | None:
         """Return the snapshot that was kept of a stream."""
@@ -178,7 +185,7 @@ class MemoryStore:
     def size_bytes(self) -> int:
         """Return how long all events are as JSON Lines."""
         with self._lock:
-            return sum(len(encode_line(event)) for events in self._streams.values() for event in events)
+            return sum(len(self._line(event)) for events in self._streams.values() for event in events)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -8,17 +8,14 @@ as no server has it, whatever is put to work may use it.
 from bisect import bisect_left
 from collections.abc import Iterator
 from math import inf
-from typing import Final, Self
+from typing import Self
 
 import attrs
 
-from journal.events import Decommission, ResourceKind, Stage, StepOutcome
+from journal.events import FOUND_BY_MARK, Decommission, ResourceKind, Stage, StepOutcome
 from projections.fold import History, Resource, Step
 from projections.origin import Origins
 from projections.users import seen_users
-
-FOUND_BY_MARK: Final = "found by its mark"
-"""The reason with which the compensator completes a create when it found what that made: its conductor was not told."""
 
 
 def covering_steps(history: History, origins: Origins, resource: Resource) -> Iterator[Step]:

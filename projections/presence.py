@@ -6,17 +6,13 @@ one moment, the later event.
 """
 
 from collections.abc import Collection, Iterator
-from typing import Final
 from uuid import UUID
 
 import attrs
 
-from journal.events import StepOutcome
+from journal.events import SOFTLY_DELETED, StepOutcome
 from projections.fold import History, Listing, Resource, Step
 from projections.origin import TIMELESS, Origins
-
-SOFTLY_DELETED: Final = "soft-deleted: it can still be restored"
-"""The reason with which the compensator completes a delete that can be undone."""
 
 
 @attrs.frozen(order=True)

@@ -9,6 +9,8 @@ from typing import Final
 
 from journal.events import (
     DELETED_STATUSES,
+    FOUND_BY_MARK,
+    SOFTLY_DELETED,
     ClusterStatus,
     Completion,
     CreateResource,
@@ -23,10 +25,8 @@ from journal.events import (
     completed,
     deleted_by,
 )
-from projections.coverage import FOUND_BY_MARK
 from projections.fold import History, Operation, Step
 from projections.origin import origins
-from projections.presence import SOFTLY_DELETED
 from projections.verdicts import ROW_OF_USERS
 from rollback.cloud import Found
 from rollback.plan import Plan, plan

@@ -145,15 +145,19 @@ class Handler:
     def tell(self, cluster: str, status: ClusterStatus, reason: str, *, settled: int = 0) -> None:
         """Tell the record of a cluster its status; `settled`: the version at which nothing is left to do, 0 if something is.
 
-        What fails here fails nothing else: as long as the stream is not settled, `recover` tells the record again.
+        What fails here fails nothing else: as long as the stream is not settled, `recover` tells the record again. So what
+        is not settled is noted as such before the record hears of it: another process may have settled it meanwhile.
         """
         if self.records is None:
             return
         try:
+            if not settled:
+                self.journal.store.settle(cluster, 0)
             record = self.records(cluster)
             if record.exists():
                 record.set_status(status, reason)
-            self.journal.store.settle(cluster, settled)
+            if settled:
+                self.journal.store.settle(cluster, settled)
         except Exception:
             LOG.exception("cluster %s: its record was not told %s; recover will", cluster, status, extra=fields(cluster))
 

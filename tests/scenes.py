@@ -4,16 +4,19 @@ All begin with `examples/night.jsonl`, the journal of four clusters after a bad 
 deleted long ago, the scale of `data` and the create of `shop` died. The cloud shows what those histories leave.
 """
 
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
+from journal.anonymise import Anonymiser
 from journal.clock import SystemClock
-from journal.codec import FIRST_HASH
+from journal.codec import FIRST_HASH, encode_line
 from journal.events import Completion, CreateServer, Event, OperationKind
 from journal.files import read_file
 from journal.journal import Journal
+from journal.store import chained
 from rollback.marks import Marks
 from rollback.testing.cloud import SimulatedCloud, SimulatedServer
 
@@ -33,6 +36,7 @@ class Scene:
     """A folder with a journal, and a cloud."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.url = f"sqlite:///{folder}/journal.db"
         self.cloud = SimulatedCloud(SystemClock())  # type: ignore[arg-type] (its time is that of the journal's database)
         self.journal: Journal | None = None
@@ -137,8 +141,27 @@ def legacy(scene: Scene) -> dict[str, str]:
     return REACHED
 
 
+def two_versions(scene: Scene) -> dict[str, str]:
+    """Two incidents as tests, and the version in production, which deletes what was in service already."""
+    histories = scene.folder / "tests" / "histories"
+    histories.mkdir(parents=True)
+    for number, stream in enumerate(("shop", "data"), start=41):
+        events = [event for event in scene.events if event.stream == stream]
+        given = Anonymiser.of(events)
+        written = chained(FIRST_HASH, [given.anonymised(event) for event in events])
+        (histories / f"incident-{number}.jsonl").write_bytes(b"".join(map(encode_line, written)))
+    programs = scene.folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    edit = 's/"unsafe","action":"keep"/"new","action":"delete"/'
+    asked = f'[ "$1" = --version ] && echo provjournal 0.0.9 || {Path(sys.executable).parent}/provjournal "$@" | sed \'{edit}\''
+    (programs / "provjournal").write_text(f"#!/bin/sh\n{asked}\n")
+    (programs / "provjournal").chmod(0o755)
+    return {}
+
+
 REACHED = {"PROVJOURNAL_URL": URL, "OS_CLOUD": "mycloud"}
 """The environment of who has a journal and a cloud."""
 SCENES: dict[str, Callable[[Scene], dict[str, str]]] = {
-    scene.__name__: scene for scene in (empty, night, nothing_landed, at_work, cell_down, orphans, old_backup, legacy)
+    scene.__name__: scene
+    for scene in (empty, night, nothing_landed, at_work, cell_down, orphans, old_backup, legacy, two_versions)
 }

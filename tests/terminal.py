@@ -160,13 +160,16 @@ class Terminal:
             case ["provjournal", *rest] if "|" in rest:
                 return self._shell(command.partition("|")[2], self._provjournal(rest[: rest.index("|")]))
             case ["provjournal", *rest]:
-                return self._provjournal(rest)
+                end = rest.index(">") if ">" in rest else len(rest)
+                return self._provjournal(rest[:end], *(self.folder / file for file in rest[end + 1 :]))
         return self._shell(command)
 
-    def _provjournal(self, args: list[str]) -> str:
+    def _provjournal(self, args: list[str], file: Path | None = None) -> str:
+        """Run a command and return all that it prints; what goes to standard output only where it goes to no file."""
         out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+        kept = out if file is None else file.open("w", encoding="utf-8")
         root, before = logging.getLogger(), list(logging.getLogger().handlers)
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(out):
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(kept), redirect_stderr(out):
             patch.chdir(self.folder)
             patch.setattr(os, "environ", self.environment)
             patch.setattr(sys, "stdin", io.StringIO() if self.answer is None else Person(out, self.answer))
@@ -177,6 +180,8 @@ class Terminal:
             finally:
                 for handler in set(root.handlers).difference(before):
                     root.removeHandler(handler)
+                if kept is not out:
+                    kept.close()
         out.seek(0)
         return out.read().replace(str(self.folder), HOME)
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,7 @@ LOOKS_OF_ACTING = [
     "resolve c-1 id-g1 unsafe --reason x --dry-run",
     "abandon c-1 --reason x --dry-run",
     f"replay {HISTORY}",
+    f"replay {HISTORY} --compare {sys.prefix}",
 ]
 
 

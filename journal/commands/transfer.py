@@ -2,10 +2,14 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain, takewhile
 from pathlib import Path
 
+import attrs
+
+from journal.anonymise import Anonymiser
 from journal.codec import FIRST_HASH, encode_line
 from journal.command_line import OK, CommandError, FreeCommand, NeedsJournal, counted, say, tracked
 from journal.commands.options import named
@@ -14,34 +18,97 @@ from journal.errors import EventIdReused
 from journal.events import Event
 from journal.files import read_file
 from journal.journal import Journal
-from journal.store import EventStore, Head
+from journal.redaction import redacted
+from journal.store import EventStore, Head, chained
 from journal.verify import checked
 
 
 class JournalExport(NeedsJournal, FreeCommand):
-    """Write clusters as JSON Lines, in the interchange format, with their hashes."""
+    """Write clusters as JSON Lines, in the interchange format, with their hashes.
+
+    With --redact or --anonymise events are written otherwise than they stand in the journal, and get other hashes. Such a
+    file is for whoever must not see what was taken out, and for tests. It is no backup, and cannot be restored over the
+    original.
+    """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add what to export and where to."""
         parser = super().get_parser(prog_name)
         parser.add_argument("clusters", nargs="*", metavar="CLUSTER", help="which ones (default: all)")
         parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="where to (default: standard output)")
+        parser.add_argument(
+            "--redact",
+            action="store_true",
+            help="take out of requests and reasons what counts as a secret now: some may be older than the rule; "
+            "from the first event that this changes on, a cluster's hashes are others than the journal's",
+        )
+        parser.add_argument(
+            "--anonymise",
+            action="store_true",
+            help="put numbered words in place of ids, names and texts, and empty objects in place of requests, so that no "
+            "secret stays either; structure, times, statuses and the order of ids stay, and with them the plan",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Export."""
         with self.opened(parsed_args) as journal:
             heads = named(journal, parsed_args.clusters)
-            count = 0
+            rewrite = _rewriting(parsed_args, journal.store, heads)
+            count = changed = 0
             with output(parsed_args.output) as out:
                 for head in tracked(heads, "exporting", len(heads)):
-                    for event in checked(journal.store, head):
-                        out.write(encode_line(event))
+                    for event, written in _rewritten(journal.store, head, rewrite):
+                        out.write(encode_line(written))
                         count += 1
+                        changed += written.data != event.data
                 out.flush()
         if parsed_args.output:
             say(f"{counted(count, 'event')} of {counted(len(heads), 'cluster')} exported to {parsed_args.output}")
+        if parsed_args.anonymise:
+            say("anonymised: the file cannot be restored over the original")
+        elif parsed_args.redact:
+            say(_redacted(changed, count))
         return OK
+
+
+Rewrite = Callable[[Event], Event]
+
+
+def _rewriting(parsed_args: argparse.Namespace, store: EventStore, heads: list[Head]) -> Rewrite | None:
+    """Return what changes each event before it is written; None if nothing does. Words are given once all ids are known."""
+    if parsed_args.anonymise:
+        events = chain.from_iterable(_until(store, head) for head in tracked(heads, "looking for names", len(heads)))
+        return Anonymiser.of(events).anonymised
+    if parsed_args.redact:
+        return lambda event: attrs.evolve(event, data=redacted(event.data))
+    return None
+
+
+def _rewritten(store: EventStore, head: Head, rewrite: Rewrite | None) -> Iterator[tuple[Event, Event]]:
+    """Yield the events of a stream, each with what is written of it; hashes are made anew if anything may be changed."""
+    if rewrite is None:
+        yield from ((event, event) for event in checked(store, head))
+        return
+    previous = FIRST_HASH
+    for event in _until(store, head):
+        (written,) = chained(previous, (rewrite(event),))
+        previous = str(written.hash)
+        yield event, written
+
+
+def _until(store: EventStore, head: Head) -> Iterator[Event]:
+    """Yield the events of a stream up to its guard row as it was read: two readings are of the same events."""
+    return takewhile(lambda event: event.version <= head.version, checked(store, head))
+
+
+def _redacted(changed: int, count: int) -> str:
+    if not changed:
+        return "nothing was taken out: the file is the same as without --redact"
+    return (
+        f"secrets were taken out of {changed} of {counted(count, 'event')}: the file's hashes differ from the journal's from "
+        "there on, so it is no backup and cannot be restored over the original"
+    )
 
 
 class JournalImport(NeedsJournal, FreeCommand):

@@ -5,6 +5,7 @@ Held to the same contract as the real one.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Any, Final
 from uuid import UUID
 
@@ -71,7 +72,7 @@ class SimulatedCloud:
     """A cloud in memory.
 
     `fails` are errors that the next calls raise, by method (None: that call works).
-    `lands_late` lets a create's server appear after seconds. `user_id`: who asks.
+    `user_id`: who asks. What else can be set is what real clouds were seen to do, with where that was.
     """
 
     def __init__(self, clock: SimulatedClock, name: str = CLOUD) -> None:
@@ -91,12 +92,27 @@ class SimulatedCloud:
         """How many servers fit on a page of a listing."""
         self.on_listing: Callable[[], None] = lambda: None
         """Called before everything is listed, which each look at the cloud ends with."""
+        self.lag_seconds = 0.0
+        """How long listings leave out a new server. Seen on a real Nova 34: the first listing after a lost POST missed it."""
+        self.build_seconds = 0.0
+        """How long a server is in BUILD. For ever if infinite, as Nova's `instance_build_timeout` of 0 lets it be."""
+        self.boots_to_error = 0
+        """How many of the next servers go to ERROR instead of ACTIVE, as after NoValidHost."""
         self.delete_seconds = 0.0
+        """How long a server is there after its DELETE was accepted: it answers 204 and deletes later."""
         self.delete_goes_to_error = 0
+        """How many of the next deletes end in ERROR, as while Neutron is away. A second delete works."""
+        self.reclaim_seconds: float | None = None
+        """How long a deleted server is SOFT_DELETED before it is gone, as with Nova's `reclaim_instance_interval`."""
+        self.undeletable: set[str] = set()
+        """Servers of which a DELETE is accepted and ignored, as with Nova's `disable_terminate`."""
+        self.locked: set[str] = set()
+        """Servers of which a DELETE is refused with 409, as of any locked one."""
         self.skew = timedelta()
         self.skews: dict[ResourceKind, timedelta] = {}
         """How far ahead of that the clocks of the services of other kinds are."""
-        self._count = 0
+        self.made = 0
+        """How many things were made so far, which their ids come from."""
 
     @property
     def writes(self) -> list[tuple[str, str]]:
@@ -128,10 +144,16 @@ class SimulatedCloud:
 
         `uses`: what it brings along, beside what its `attributes` name as openstacksdk takes them.
         """
-        self._count += 1
+        self.made += 1
         marks = marks_of(step)
         said = {**(metadata or {}), **marks.metadata}
-        server = SimulatedServer(f"vm-{self._count}", step.name, [*tags, *marks.tags], said, self.clock.now())
+        server = SimulatedServer(f"vm-{self.made}", step.name, [*tags, *marks.tags], said, self.clock.now())
+        if self.boots_to_error:
+            self.boots_to_error -= 1
+            server.status = "ERROR"
+        elif self.build_seconds:
+            server.status = "BUILD"
+            self._boot(server)
         self.servers[server.id] = server
         for id_ in dict.fromkeys((*uses, *(id_ for id_ in _named_in(attributes) if id_ in self.others))):
             self.others[id_].attached_to.append(server.id)
@@ -146,11 +168,11 @@ class SimulatedCloud:
 
     def land_other(self, step: Step) -> str:
         """Make what the step is for, as when its POST arrives. The name of a keypair is its id, and is there once."""
-        self._count += 1
+        self.made += 1
         marks = marks_of(step)
         is_named = step.kind in (ResourceKind.SERVER_GROUP, ResourceKind.KEYPAIR)
         text = marks.name(step.name) if is_named else marks.description("")
-        id_ = text if step.kind is ResourceKind.KEYPAIR else f"{step.kind}-{self._count}"
+        id_ = text if step.kind is ResourceKind.KEYPAIR else f"{step.kind}-{self.made}"
         if id_ in self.others:
             msg = f"keypair {id_} exists"
             raise CloudRefused(msg)
@@ -186,7 +208,7 @@ class SimulatedCloud:
         if server is not None and server.status == "ERROR" and not server.is_deleting:
             msg = f"server {server_id}: the server went to ERROR while it was deleted"
             raise CloudError(msg)
-        return server is None
+        return server is None or server.status == "SOFT_DELETED"
 
     def delete_server(self, server_id: str) -> None:
         """Ask for a server's deletion."""
@@ -253,6 +275,11 @@ class SimulatedCloud:
         server = self.servers.get(server_id)
         if server is None:
             return DeleteAnswer.ABSENT
+        if server_id in self.locked:
+            msg = f"HTTP 409: server {server_id} is locked"
+            raise CloudRefused(msg)
+        if server_id in self.undeletable:
+            return DeleteAnswer.ACCEPTED
         if self.delete_goes_to_error:
             self.delete_goes_to_error -= 1
             server.status = "ERROR"
@@ -292,9 +319,32 @@ class SimulatedCloud:
         self.others.pop(id_, None)
 
     def _listed(self) -> list[SimulatedServer]:
-        return [server for server in self.servers.values() if server.id not in self.hidden]
+        visible = self.clock.now() - timedelta(seconds=self.lag_seconds)
+        there = (server for server in self.servers.values() if server.id not in self.hidden)
+        return [server for server in there if not self.lag_seconds or server.created_at <= visible]
+
+    def _boot(self, server: SimulatedServer) -> None:
+        def boot() -> None:
+            if server.status == "BUILD":
+                server.status = "ACTIVE"
+
+        if isfinite(self.build_seconds):
+            self.clock.later(self.build_seconds, boot)
 
     def _vanish(self, server_id: str) -> None:
+        server = self.servers.get(server_id)
+        if server is not None and self.reclaim_seconds is not None and server.status == "ACTIVE":
+            server.status, server.is_deleting = "SOFT_DELETED", False
+            self.clock.later(self.reclaim_seconds, lambda: self._reclaim(server_id))
+            return
+        self._forget(server_id)
+
+    def _reclaim(self, server_id: str) -> None:
+        server = self.servers.get(server_id)
+        if server is not None and server.status == "SOFT_DELETED":
+            self._forget(server_id)
+
+    def _forget(self, server_id: str) -> None:
         self.servers.pop(server_id, None)
         for other in self.others.values():
             if server_id in other.attached_to:

@@ -9,6 +9,7 @@ import logging
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -21,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from examples.cloud import local_cloud
 from hostile.proxy import Fault, Kind, suitable
-from hostile.scenes import ACTS, Clouds, Result, play
+from hostile.scenes import ACTS, Clouds, Result, Unprepared, play
 
 AT_ONCE: Final = 12
 """How many cases are played at the same time: most of the time of each is waiting."""
@@ -67,10 +68,15 @@ def cases(clouds: Clouds, folder: Path, acts: Sequence[str]) -> list[Case]:
 def played(clouds: Clouds, folder: Path, number: int, case: Case) -> Result:
     """Play one case."""
     name = f"{case.act.replace(' ', '-')}-{number}"
-    try:
-        return play(case.act, clouds.of(case.act), folder / name, name, case.fault, case.at)
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is a breach of this case)
-        return Result((), 0, (f"{type(error).__name__}: {error}",), "")
+    for again in ("", "-again"):
+        try:
+            return play(case.act, clouds.of(case.act), folder / f"{name}{again}", f"{name}{again}", case.fault, case.at)
+        except Unprepared as error:
+            unprepared = f"it could not be prepared: {error.__cause__}"
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is a breach of this case)
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            return Result((), 0, (f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})",), "")
+    return Result((), 0, (unprepared,), "")
 
 
 def run(clouds: Clouds, folder: Path, chosen: Sequence[Case], at_once: int) -> list[tuple[Case, Result]]:

@@ -233,8 +233,15 @@ class Result:
     error: str
 
 
+class Unprepared(Exception):
+    """The cloud was too slow for what stands before the fault: nothing was tried yet."""
+
+
 def play(act: str, nova: dict[str, Any], folder: Path, name: str, fault: Fault | None = None, at: int = -1) -> Result:
-    """Do one act, with a fault at one of its calls, then let everything settle without faults and look at what is left."""
+    """Do one act, with a fault at one of its calls, then let everything settle without faults and look at what is left.
+
+    Raises Unprepared.
+    """
     folder.mkdir(parents=True)
     before, under_fault = ACTS[act]
     ports = (nova["ports"][service] for service in ("compute", "network", "volume") if service in nova["ports"])
@@ -244,8 +251,11 @@ def play(act: str, nova: dict[str, Any], folder: Path, name: str, fault: Fault |
         connection.session.session.proxies = {"http": proxy.url}
         with closing(connection):
             scene = Scene(name, folder, nova, proxy, OpenStackCloud(connection))
-            for prepare in before:
-                prepare(scene)
+            try:
+                for prepare in before:
+                    prepare(scene)
+            except (RollbackError, JournalError) as error:
+                raise Unprepared from error
             proxy.counts, error = True, ""
             try:
                 under_fault(scene)
