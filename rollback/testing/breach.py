@@ -25,7 +25,8 @@ class Breach(AssertionError):
 
 def in_words(events: Sequence[Event]) -> Iterator[str]:
     """Yield the journal in words, at a length that can be read."""
-    yield "the journal:" if events else "the journal is empty"
+    if not events:
+        yield "the journal is empty"
     lines = list(_lines(events))
     if len(lines) <= MOST_LINES:
         yield from lines
@@ -37,9 +38,13 @@ def in_words(events: Sequence[Event]) -> Iterator[str]:
 
 def _lines(events: Iterable[Event]) -> Iterator[str]:
     intents: dict[object, Intent] = {}
+    stream = None
     for event in events:
         data = event.data
         if isinstance(data, Intent):
             intents[data.step] = data
         intent = intents.get(getattr(data, "step", None))
-        yield f"  {event.stream} {event.version:>3}  {event.recorded_at:%H:%M:%S}  {legible(told(data, intent))}"
+        if stream != event.stream:
+            yield f"the journal of {event.stream}:"
+        yield f"  {event.version:>3}  {event.recorded_at:%H:%M:%S}  {legible(told(data, intent))}"
+        stream = event.stream

@@ -10,6 +10,7 @@ from uuid import UUID
 import attrs
 
 from journal.events import (
+    DELETED_STATUSES,
     Completion,
     Configure,
     CreateResource,
@@ -59,6 +60,8 @@ class Oracle:
         self.strangers: dict[str, Found] = {}
         """What is in the cloud and belongs to nobody here, as it was at first."""
         self._data: set[str] | None = None
+        self._told: set[str] = set()
+        """What was seen being deleted although it held data."""
 
     # ---- data
 
@@ -87,6 +90,12 @@ class Oracle:
         """Whether what holds data may be deleted: its creation failed, a user asked for it, or an operator spoke of it."""
         return any(_excuses(events, id_) for events in self._streams_with(id_))
 
+    def see_deleted(self, id_: str, by: str) -> None:
+        """Note the deletion of what holds data and has no excuse."""
+        if id_ in self.shown() and self.holds_data(id_) and not self.excuses(id_):
+            self._told.add(id_)
+            self.breaches.append(f"{id_} held data and was deleted by {by}")
+
     def _streams_with(self, id_: str) -> Iterator[list[Event]]:
         return (list(self.store.read(stream)) for stream in self.store.mentioning(id_))
 
@@ -98,7 +107,8 @@ class Oracle:
 
     def shown(self) -> dict[str, Found]:
         """Return all that is in the cloud, by id."""
-        servers = {server.id: server.shown() for server in self.cloud.servers.values()}
+        there = (server for server in self.cloud.servers.values() if server.status not in DELETED_STATUSES)
+        servers = {server.id: server.shown() for server in there}
         return servers | {other.id: other.shown() for other in self.cloud.others.values()}
 
     def ours(self) -> dict[str, Found]:
@@ -114,7 +124,7 @@ class Oracle:
             if shown.get(id_) != stranger:
                 yield f"{id_} belongs to somebody else, and was {'changed' if id_ in shown else 'deleted'}"
         for id_ in sorted(self._data or ()):
-            if id_ not in shown and not self.excuses(id_):
+            if id_ not in shown and id_ not in self._told and not self.excuses(id_):
                 yield f"{id_} held data, and is gone"
         stored = {event.id: event for head in self.store.heads() for event in self.store.read(head.stream)}
         for event in self.acknowledged.values():
@@ -192,14 +202,13 @@ class Watch:
         return self._delete(lambda id_: call(kind, id_), id_)
 
     def _roll_back(self, call: Callable[..., Any], id_: str, *args: Any, **kwargs: Any) -> Any:
-        return self._delete(call, id_, *args, by=f"a rollback by {self.who}", **kwargs)
+        return self._delete(call, id_, *args, by=f"the rollback of {self.who}", **kwargs)
 
     def _delete(self, call: Callable[..., Any], id_: str, *args: Any, by: str = "", **kwargs: Any) -> Any:
         self._expect_told()
         if not any(isinstance(intent, Delete) and deleted_by(intent) == id_ for intent in self._open.values()):
             self._note(f"delete of {id_} was sent outside a step: no intent of it was unfinished in the journal")
-        if id_ in self.oracle.shown() and self.oracle.holds_data(id_) and not self.oracle.excuses(id_):
-            self._note(f"{id_} held data and was deleted by {by or self.who}")
+        self.oracle.see_deleted(id_, by or self.who)
         return call(id_, *args, **kwargs)
 
     def _expect_told(self) -> None:

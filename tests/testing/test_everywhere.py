@@ -218,7 +218,7 @@ def test_a_failure_tells_the_journal_and_writes_it(tmp_path: Path) -> None:
         crash_everywhere(delete_without_decommission, after=[create], history=path)
     assert tuple(read_file(path)) == breach.value.events != ()
     told = str(breach.value)
-    assert "c-1   2  10:00:00  create_server of w0 began" in told
+    assert "the journal of c-1:\n    1  10:00:00  before-1 began a create" in told
     assert f"provjournal replay {path} --plan" in told
 
 
@@ -232,8 +232,8 @@ def test_a_long_journal_is_shortened() -> None:
     lines = str(breach.value).splitlines()
     assert len(lines) < 50
     assert len(breach.value.events) > 100
-    assert f"  … {len(breach.value.events) - 40} more …" in lines
-    assert "c-1   1  10:00:00  conductor began a create" in "\n".join(lines)
+    assert f"  … {len(breach.value.events) - 39} more …" in lines
+    assert "    1  10:00:00  conductor began a create" in "\n".join(lines)
 
 
 def test_what_fails_before_is_told() -> None:

@@ -299,7 +299,7 @@ BUGS: dict[type[Conductor], tuple[str, str]] = {
 BUGS_IN_SCALE: dict[type[Conductor], tuple[str, str]] = {
     DeletesBeforeDecommission: ("without any fault", r"vm-1 held data and was deleted by conductor"),
     DeletesWithoutAStep: ("without any fault", r"delete of vm-1 was sent outside a step"),
-    SaysDecommissionedTooSoon: ("crash after append #3", r"vm-1 held data and was deleted by a rollback by rescuer"),
+    SaysDecommissionedTooSoon: ("crash after append #3", r"vm-1 held data and was deleted by the rollback of rescuer"),
     DeletesSomebodyElses: ("without any fault", r"vm-strange belongs to somebody else, and was deleted"),
 }
 BUGS_IN_RESUME: dict[type[Conductor], tuple[str, str]] = {
