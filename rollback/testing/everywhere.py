@@ -19,7 +19,17 @@ import attrs
 
 from journal.codec import encode_line
 from journal.errors import JournalError
-from journal.events import DeletionRequested, ErrorRecorded, Event, Intent, OperationFinished, OperationOutcome, Stage
+from journal.events import (
+    DeletionRequested,
+    ErrorRecorded,
+    Event,
+    Intent,
+    OperationFinished,
+    OperationKind,
+    OperationOutcome,
+    OperationStarted,
+    Stage,
+)
 from journal.steps import reason_of
 from rollback.errors import RollbackError
 from rollback.testing.breach import Breach
@@ -195,6 +205,7 @@ class _Trial:
         """Return a world in which the operation can begin."""
         __tracebackhide__ = True
         world = self.new_world()
+        world.oracle.meet_strangers()
         for number, operation in enumerate(self.after, start=1):
             versions = _versions(world)
             self._operate(operation, world.process(f"before-{number}"), f"before, in {_named(operation)}")
@@ -202,7 +213,6 @@ class _Trial:
             if failed:
                 self._fail(world, f"before, in {_named(operation)}", failed)
             world.clock.sleep(world.settings.lease_seconds)
-        world.oracle.meet_strangers()
         return world
 
     def _operate(self, operation: Operation, process: SimulatedProcess, where: str) -> None:
@@ -314,14 +324,15 @@ def _failures(world: SimulatedWorld, since: Mapping[str, int]) -> Iterator[str]:
 
 
 def _is_resumable(world: SimulatedWorld) -> bool:
-    """Whether an operation is unfinished that nobody has begun to roll back, or asked to delete."""
+    """Whether a create or a scale is unfinished that nobody has begun to roll back, or asked to delete."""
     for head in world.store.heads():
         if head.operation is None:
             continue
         events = [event for event in world.store.read(head.stream) if event.operation == head.operation]
         asked = any(isinstance(event.data, DeletionRequested) for event in world.store.read(head.stream))
         rolled = any(isinstance(event.data, Intent) and event.data.stage is Stage.ROLLBACK for event in events)
-        if not asked and not rolled:
+        kinds = [event.data.kind for event in events if isinstance(event.data, OperationStarted)]
+        if not asked and not rolled and OperationKind.DELETE not in kinds:
             return True
     return False
 

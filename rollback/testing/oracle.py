@@ -57,8 +57,8 @@ class Oracle:
         """What happened that must not, in words."""
         self.acknowledged: dict[UUID, Event] = {}
         """What an append was told to stand in the journal."""
-        self.strangers: dict[str, Found] = {}
-        """What is in the cloud and belongs to nobody here, as it was at first."""
+        self._strangers: dict[str, Found] = {}
+        """What was in the cloud before anything began, as it was."""
         self._data: set[str] | None = None
         self._told: set[str] = set()
         """What was seen being deleted although it held data."""
@@ -102,8 +102,8 @@ class Oracle:
     # ---- what is somebody else's
 
     def meet_strangers(self) -> None:
-        """Take all that is in the cloud, and that no stream mentions, for somebody else's."""
-        self.strangers = {id_: found for id_, found in self.shown().items() if not self.store.mentioning(id_)}
+        """Take all that is in the cloud for somebody else's, as long as no cluster adopts it."""
+        self._strangers = self.shown()
 
     def shown(self) -> dict[str, Found]:
         """Return all that is in the cloud, by id."""
@@ -112,15 +112,22 @@ class Oracle:
         return servers | {other.id: other.shown() for other in self.cloud.others.values()}
 
     def ours(self) -> dict[str, Found]:
-        """Return what is in the cloud and was not there before."""
-        return {id_: found for id_, found in self.shown().items() if id_ not in self.strangers}
+        """Return what is in the cloud and is nobody else's."""
+        strangers = self._somebody_elses()
+        return {id_: found for id_, found in self.shown().items() if id_ not in strangers}
+
+    def _somebody_elses(self) -> dict[str, Found]:
+        events = (event for head in self.store.heads() for event in self.store.read(head.stream))
+        rows = (row for event in events if isinstance(event.data, ServersAdopted) for row in event.data.servers)
+        adopted = {row.server_id for row in rows}
+        return {id_: found for id_, found in self._strangers.items() if id_ not in adopted}
 
     # ---- what must hold at any time
 
     def lost(self) -> Iterator[str]:
         """Yield what was lost or touched that must not be."""
         shown = self.shown()
-        for id_, stranger in self.strangers.items():
+        for id_, stranger in self._somebody_elses().items():
             if shown.get(id_) != stranger:
                 yield f"{id_} belongs to somebody else, and was {'changed' if id_ in shown else 'deleted'}"
         for id_ in sorted(self._data or ()):

@@ -11,7 +11,7 @@ import pytest
 from journal import Operation
 from journal.events import ClusterStatus, Completion, OperationKind, ResourceKind
 from journal.files import read_file
-from rollback import Handler
+from rollback import Handler, adopt, adoptable
 from rollback.testing import Breach, Fault, SimulatedProcess, SimulatedServer, SimulatedWorld, crash_everywhere, raising
 
 
@@ -128,6 +128,42 @@ def test_several_clusters_are_looked_at() -> None:
     worlds = Worlds()
     crash_everywhere(two, after=[create], world=worlds, only="after create_server #1")
     assert [found.name for found in worlds[-1].oracle.ours().values()] == ["w0"]
+
+
+def adopt_old(process: SimulatedProcess) -> None:
+    found = adoptable(process.journal, process.cloud, "c-1", ["vm-old"], node_group="worker")
+    adopt(process.journal, process.cloud, found, by="ops", reason="made by hand")
+
+
+class Older(SimulatedWorld):
+    """There are servers from before the journal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for id_ in ("vm-old", "vm-older"):
+            self.cloud.servers[id_] = SimulatedServer(id_, id_, [], {}, self.clock.now())
+
+
+def test_what_was_there_before_is_somebody_elses_until_it_is_adopted() -> None:
+    def delete_vm(process: SimulatedProcess) -> None:
+        del process.world.cloud.servers["vm-older"]
+        create(process, cluster="c-2")
+
+    crash_everywhere(create, after=[adopt_old], world=Older, only="after create_server #1")
+    with pytest.raises(Breach, match="vm-older belongs to somebody else, and was deleted"):
+        crash_everywhere(delete_vm, after=[adopt_old], world=Older)
+
+
+def test_a_delete_is_rolled_back_even_where_there_is_something_that_resumes() -> None:
+    def delete(process: SimulatedProcess) -> None:
+        with process.handler.operation("c-1", OperationKind.DELETE) as op, op.delete_server(process.world.id_of("w0")):
+            process.cloud.delete_server(process.world.id_of("w0"))
+
+    def resume(process: SimulatedProcess) -> None:
+        with process.handler.resume("c-1"):
+            raise AssertionError
+
+    assert len(crash_everywhere(delete, after=[create], resume=resume)) > 50
 
 
 # ---- other faults
