@@ -6,33 +6,59 @@ Part of the library, for the tests of those who use it; nothing that runs in pro
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rollback.testing.breach import Breach
     from rollback.testing.clock import SimulatedClock
     from rollback.testing.cloud import SimulatedCloud, SimulatedOther, SimulatedServer
     from rollback.testing.crashing import Crashing, CrashPoints, Killed
+    from rollback.testing.everywhere import Survived, crash_everywhere
+    from rollback.testing.faults import CLOUD_ERRORS, DELETIONS, Fault, raising
     from rollback.testing.threads import InlineExecutor, SimulatedThreads
+    from rollback.testing.world import SimulatedProcess, SimulatedRecord, SimulatedRecords, SimulatedWorld
 
 _HOMES = {
+    "Breach": "breach",
+    "CLOUD_ERRORS": "faults",
     "CrashPoints": "crashing",
     "Crashing": "crashing",
+    "DELETIONS": "faults",
+    "Fault": "faults",
     "InlineExecutor": "threads",
     "Killed": "crashing",
     "SimulatedClock": "clock",
     "SimulatedCloud": "cloud",
     "SimulatedOther": "cloud",
+    "SimulatedProcess": "world",
+    "SimulatedRecord": "world",
+    "SimulatedRecords": "world",
     "SimulatedServer": "cloud",
     "SimulatedThreads": "threads",
+    "SimulatedWorld": "world",
+    "Survived": "everywhere",
+    "crash_everywhere": "everywhere",
+    "raising": "faults",
 }
 
 __all__ = [
+    "CLOUD_ERRORS",
+    "DELETIONS",
+    "Breach",
     "CrashPoints",
     "Crashing",
+    "Fault",
     "InlineExecutor",
     "Killed",
     "SimulatedClock",
     "SimulatedCloud",
     "SimulatedOther",
+    "SimulatedProcess",
+    "SimulatedRecord",
+    "SimulatedRecords",
     "SimulatedServer",
     "SimulatedThreads",
+    "SimulatedWorld",
+    "Survived",
+    "crash_everywhere",
+    "raising",
 ]
 
 

@@ -3,7 +3,7 @@
 Held to the same contract as the real one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any, Final
@@ -141,9 +141,12 @@ class SimulatedCloud:
         tags: Sequence[str] = (),
         metadata: Mapping[str, str] | None = None,
         uses: Sequence[str] = (),
-        **_: Any,
+        **attributes: Any,
     ) -> str:
-        """Make the server of a step, as when its POST arrives; `uses`: what it brings along."""
+        """Make the server of a step, as when its POST arrives.
+
+        `uses`: what it brings along, beside what its `attributes` name as openstacksdk takes them.
+        """
         self.made += 1
         marks = marks_of(step)
         said = {**(metadata or {}), **marks.metadata}
@@ -155,7 +158,7 @@ class SimulatedCloud:
             server.status = "BUILD"
             self._boot(server)
         self.servers[server.id] = server
-        for id_ in uses:
+        for id_ in dict.fromkeys((*uses, *(id_ for id_ in _named_in(attributes) if id_ in self.others))):
             self.others[id_].attached_to.append(server.id)
         return server.id
 
@@ -189,6 +192,15 @@ class SimulatedCloud:
             msg = f"server {server_id} is not there, or in ERROR"
             raise CloudError(msg)
         return server.status == "ACTIVE"
+
+    def is_usable(self, kind: ResourceKind, resource_id: str) -> bool:
+        """Whether what a server brings along is made by now."""
+        self._call("is_usable", resource_id)
+        other = self._other(resource_id)
+        if other is None or other.kind is not kind or other.status == "ERROR":
+            msg = f"{kind} {resource_id} is not there, or in ERROR"
+            raise CloudError(msg)
+        return other.status not in ("CREATING", "DOWNLOADING")
 
     def is_gone(self, server_id: str, kind: ResourceKind = ResourceKind.SERVER) -> bool:
         """Whether a resource is deleted by now."""
@@ -347,3 +359,16 @@ class SimulatedCloud:
         error = errors.pop(0) if errors else None
         if error is not None:
             raise error
+
+
+def _named_in(attributes: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the attributes of a server name: ports, volumes and groups."""
+    networks = attributes.get("networks") or ()
+    if not isinstance(networks, str):
+        yield from (each["port"] for each in networks if each.get("port"))
+    for key in ("block_device_mapping", "block_device_mapping_v2"):
+        yield from (each["uuid"] for each in attributes.get(key) or () if each.get("source_type") == "volume")
+    yield from (each["name"] for each in attributes.get("security_groups") or ())
+    hints = attributes.get("scheduler_hints") or {}
+    if hints.get("group"):
+        yield hints["group"]
