@@ -269,8 +269,9 @@ class Judge:
         for step in self.steps.values():
             if step.puts_data and self._covers(step, id_, maker):
                 yield step.begun, f"{step.told} may have put data on it"
-        for run in self._open().values():
-            if id_ in run.victims:
+        begun = {step.operation for step in self.steps.values() if step.intent.stage is not Stage.ROLLBACK}
+        for operation, run in self._open().items():
+            if id_ in run.victims and operation in begun:
                 yield run.started, f"it is a victim of the {run.kind} that is unfinished, and not decommissioned"
         if maker is None or not self.steps[maker].succeeded or id_ not in self.named:
             return
@@ -282,7 +283,11 @@ class Judge:
             yield far[0].begun, f"the {run.kind} that made it came to {far[0].told}"
 
     def _data_of_users(self, id_: str) -> str | None:
-        """Return why a server that was made with it may hold data."""
+        """Return why a server that was made with it may hold data, unless it was decommissioned for itself."""
+        running = self._open()
+        own = (step for step in self.steps.values() if isinstance(step.intent, Decommission) and step.operation in running)
+        if any(step.succeeded and id_ in listed_in(step.intent) for step in own):
+            return None
         for server in (server for server in self._made_with(id_) if not self._is_gone(server)):
             why = self.objection(server)
             if why is not None:
