@@ -1,4 +1,4 @@
-"""Testing with the journal: a simulated cloud, clock and threads, and a process that dies at a chosen call.
+"""Testing with the journal: histories and what they replay to, a simulated cloud, and a process that dies at a chosen call.
 
 Part of the library, for the tests of those who use it; nothing that runs in production imports it.
 """
@@ -9,30 +9,52 @@ if TYPE_CHECKING:
     from rollback.testing.clock import SimulatedClock
     from rollback.testing.cloud import SimulatedCloud, SimulatedOther, SimulatedServer
     from rollback.testing.crashing import Crashing, CrashPoints, Killed
+    from rollback.testing.golden import check_plan, update_plan
+    from rollback.testing.histories import Begun, HistoryBuilder
+    from rollback.testing.replaying import Replayed, replay
+    from rollback.testing.safety import Unsafe, assert_safe, assert_safe_at
     from rollback.testing.threads import InlineExecutor, SimulatedThreads
 
 _HOMES = {
+    "Begun": "histories",
     "CrashPoints": "crashing",
     "Crashing": "crashing",
+    "HistoryBuilder": "histories",
     "InlineExecutor": "threads",
     "Killed": "crashing",
+    "Replayed": "replaying",
     "SimulatedClock": "clock",
     "SimulatedCloud": "cloud",
     "SimulatedOther": "cloud",
     "SimulatedServer": "cloud",
     "SimulatedThreads": "threads",
+    "Unsafe": "safety",
+    "assert_safe": "safety",
+    "assert_safe_at": "safety",
+    "check_plan": "golden",
+    "replay": "replaying",
+    "update_plan": "golden",
 }
 
 __all__ = [
+    "Begun",
     "CrashPoints",
     "Crashing",
+    "HistoryBuilder",
     "InlineExecutor",
     "Killed",
+    "Replayed",
     "SimulatedClock",
     "SimulatedCloud",
     "SimulatedOther",
     "SimulatedServer",
     "SimulatedThreads",
+    "Unsafe",
+    "assert_safe",
+    "assert_safe_at",
+    "check_plan",
+    "replay",
+    "update_plan",
 ]
 
 

@@ -97,7 +97,7 @@ def _told(changed: Sequence[Change], was: Sequence[Mapping[str, Any]], now: Sequ
             old, new = before.get(key), after.get(key)
             name = (new or old or {}).get("name")
             what = (
-                "the cluster becomes" if change.kind == "cluster" else f"{change.kind} {name or 'without a name'} ({change.id}):"
+                "the cluster becomes:" if change.kind == "cluster" else f"{change.kind} {name or 'without a name'} ({change.id}):"
             )
             yield f"  {what} was {change.was} → is {change.now}"
             if change.harm is not None:

@@ -145,8 +145,10 @@ class Judge:
             self.made_at.setdefault(id_, made_at)
 
     def _end(self, event: Event, end: OperationFinished) -> None:
-        for run in self._open().values():
-            run.outcome, run.ended = end.outcome, event.version
+        for id_, run in self._open().items():
+            is_own = id_ == event.operation or end.outcome is OperationOutcome.ABANDONED
+            run.outcome = end.outcome if is_own else OperationOutcome.CANCELLED  # what a delete took over
+            run.ended = event.version
         if end.cluster_status is ClusterStatus.DELETED or end.outcome is OperationOutcome.ABANDONED:
             self.deletion = None
 
