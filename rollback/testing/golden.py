@@ -102,10 +102,10 @@ def _told(changed: Sequence[Change], was: Sequence[Mapping[str, Any]], now: Sequ
             yield f"  {what} was {change.was} → is {change.now}"
             if change.harm is not None:
                 yield f"    worse: {_HARM[change.harm]}"
-            reasons = [(tense, _reason(row)) for tense, row in (("was", old), ("is", new)) if row is not None]
-            if len({reason for _, reason in reasons}) == 1:
-                reasons = [("both", reasons[0][1])] if len(reasons) > 1 else reasons
-            yield from (f"    {tense} because {reason}" for tense, reason in reasons)
+            reasons = [(f"{tense} because", _reason(row)) for tense, row in (("was", old), ("is", new)) if row is not None]
+            if len({reason for _, reason in reasons}) < len(reasons):
+                reasons = [("because", reasons[0][1])]
+            yield from (f"    {said} {reason}" for said, reason in reasons)
 
 
 def _rows(documents: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], Mapping[str, Any]]:

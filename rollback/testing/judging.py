@@ -235,7 +235,7 @@ class Judge:
 
     def _data(self, id_: str, maker: UUID | None) -> str | None:
         """Return why it may hold data that was not moved away."""
-        since, why = max(self._put_to_work(id_, maker), default=(0, ""))
+        since, why = max(self._put_to_work(id_, maker), key=lambda told: told[0], default=(0, ""))
         if not since:
             return None
         running = self._open()

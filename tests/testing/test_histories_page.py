@@ -1,5 +1,6 @@
 """What docs/testing/histories.md shows works as it says."""
 
+import json
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -45,12 +46,11 @@ def test_the_tests_of_the_page_pass_and_say_what_changed(project: Path) -> None:
     assert "5 passed" in run("--update-plans")
 
     golden = project / "tests" / "histories" / "scale.plan.json"
-    before, name, after = golden.read_text().partition('"id-w2"')
-    after = after.replace('"unsafe"', '"new"', 1).replace('"keep"', '"delete"', 1)
-    after = after.replace(
-        "operation scale reached stage configure, and the create had succeeded", "operation scale did not finish", 1
-    )
-    golden.write_text(before + name + after.replace(",\n    10", "", 1))
+    plan = json.loads(golden.read_text())
+    (row,) = (row for row in plan["verdicts"] if row["name"] == "w2")
+    row |= {"verdict": "new", "action": "delete", "evidence": [7, 8, 9]}
+    row["because"] = "operation scale did not finish, and nothing was put on it"
+    golden.write_text(json.dumps(plan))
 
     said = run()
     assert "2 failed, 3 passed" in said
@@ -63,5 +63,5 @@ def test_what_is_not_safe_is_told_as_the_page_says(project: Path, monkeypatch: p
     with pytest.raises(Unsafe) as found:
         assert_safe("tests/histories/scale.jsonl")
 
-    assert str(found.value).startswith(shown("cluster c-1 is not safe"))
+    assert shown("cluster c-1 is not safe") in str(found.value)
     assert replay("tests/histories/scale.jsonl").history.version == 11
