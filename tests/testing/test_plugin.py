@@ -74,6 +74,10 @@ def test_a_history_is_replayed_beside_the_test(pytester: pytest.Pytester, histor
             assert replay(HistoryBuilder().create().events).plan.cluster_status == "Error"
     """)
 
+    (pytester.path / "below").mkdir()
+    for name in ("histories", f"{pytester._name}.py"):  # noqa: SLF001 (as makepyfile called it)
+        (pytester.path / name).rename(pytester.path / "below" / name)
+
     run(pytester).assert_outcomes(passed=2)
 
 
