@@ -146,7 +146,7 @@ class Handler:
         """Tell the record of a cluster its status; `settled`: the version at which nothing is left to do, 0 if something is.
 
         What fails here fails nothing else: as long as the stream is not settled, `recover` tells the record again. So what
-        is not settled is noted as such before the record hears of it: another process may have settled it meanwhile.
+        is not settled is noted as such before the record hears of it and after: another process may settle it meanwhile.
         """
         if self.records is None:
             return
@@ -156,8 +156,7 @@ class Handler:
             record = self.records(cluster)
             if record.exists():
                 record.set_status(status, reason)
-            if settled:
-                self.journal.store.settle(cluster, settled)
+            self.journal.store.settle(cluster, settled)
         except Exception:
             LOG.exception("cluster %s: its record was not told %s; recover will", cluster, status, extra=fields(cluster))
 

@@ -37,6 +37,8 @@ PURE = [
     "rollback.handler",
     "rollback.testing",
     "rollback.testing.cloud",
+    "rollback.testing.plugin",
+    "rollback.testing.safety",
 ]
 
 

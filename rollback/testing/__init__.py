@@ -1,4 +1,4 @@
-"""Testing with the journal: a simulated cloud, clock and threads, and a process that dies at a chosen call.
+"""Testing with the journal: histories and what they replay to, a simulated cloud, and a process that dies at a chosen call.
 
 Part of the library, for the tests of those who use it; nothing that runs in production imports it.
 """
@@ -12,18 +12,25 @@ if TYPE_CHECKING:
     from rollback.testing.crashing import Crashing, CrashPoints, Killed
     from rollback.testing.everywhere import Survived, crash_everywhere
     from rollback.testing.faults import CLOUD_ERRORS, DELETIONS, Fault, raising
+    from rollback.testing.golden import check_plan, update_plan
+    from rollback.testing.histories import Begun, HistoryBuilder
+    from rollback.testing.replaying import Replayed, replay
+    from rollback.testing.safety import Unsafe, assert_safe, assert_safe_at
     from rollback.testing.threads import InlineExecutor, SimulatedThreads
     from rollback.testing.world import SimulatedProcess, SimulatedRecord, SimulatedRecords, SimulatedWorld
 
 _HOMES = {
+    "Begun": "histories",
     "Breach": "breach",
     "CLOUD_ERRORS": "faults",
     "CrashPoints": "crashing",
     "Crashing": "crashing",
     "DELETIONS": "faults",
     "Fault": "faults",
+    "HistoryBuilder": "histories",
     "InlineExecutor": "threads",
     "Killed": "crashing",
+    "Replayed": "replaying",
     "SimulatedClock": "clock",
     "SimulatedCloud": "cloud",
     "SimulatedOther": "cloud",
@@ -34,19 +41,28 @@ _HOMES = {
     "SimulatedThreads": "threads",
     "SimulatedWorld": "world",
     "Survived": "everywhere",
+    "Unsafe": "safety",
+    "assert_safe": "safety",
+    "assert_safe_at": "safety",
+    "check_plan": "golden",
     "crash_everywhere": "everywhere",
     "raising": "faults",
+    "replay": "replaying",
+    "update_plan": "golden",
 }
 
 __all__ = [
     "CLOUD_ERRORS",
     "DELETIONS",
+    "Begun",
     "Breach",
     "CrashPoints",
     "Crashing",
     "Fault",
+    "HistoryBuilder",
     "InlineExecutor",
     "Killed",
+    "Replayed",
     "SimulatedClock",
     "SimulatedCloud",
     "SimulatedOther",
@@ -57,8 +73,14 @@ __all__ = [
     "SimulatedThreads",
     "SimulatedWorld",
     "Survived",
+    "Unsafe",
+    "assert_safe",
+    "assert_safe_at",
+    "check_plan",
     "crash_everywhere",
     "raising",
+    "replay",
+    "update_plan",
 ]
 
 
