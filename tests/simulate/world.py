@@ -11,6 +11,7 @@ from uuid import UUID
 
 import attrs
 
+from journal import recorder
 from journal.codec import FIRST_HASH
 from journal.events import Event
 from journal.memory import MemoryStore
@@ -89,7 +90,7 @@ class Unexpected(logging.Filter):
 FORESEEN: Final = (*acts.EXPECTED, acts.PluginError, ConnectionError)
 """What ports and plugins raise."""
 UNEXPECTED: Final = Unexpected()
-for logger in (handler.LOG, recovery.LOG):
+for logger in (handler.LOG, recorder.LOG, recovery.LOG):
     logger.filters.insert(0, UNEXPECTED)
 
 

@@ -164,6 +164,6 @@ class SimulatedWorld(RuleBasedStateMachine):
 
 
 SimulatedWorld.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
+    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
 )
 TestSimulatedWorld = SimulatedWorld.TestCase

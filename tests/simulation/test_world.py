@@ -13,7 +13,7 @@ from simulate.choices import Choices, Replayed, shrunk
 from simulate.planted import configured_servers_deleted, index_not_updated
 from simulate.world import Outcome, play
 
-SAMPLE = 1500
+SAMPLE = 600
 PARTS = 2
 ROOT = Path(__file__).parent.parent.parent
 
