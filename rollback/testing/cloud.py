@@ -36,6 +36,10 @@ class SimulatedServer:
     status: str = "ACTIVE"
     is_deleting: bool = False
     cell_is_down: bool = False
+    """Whether listings with a filter leave it out and others show it as UNKNOWN: read in Nova's sources, for no local cloud can.
+
+    See `_is_cell_down_supported` in nova/api/openstack/compute/servers.py, and its guide "Handling Down Cells".
+    """
 
     def shown(self) -> Found:
         """Return the server as a listing of everything shows it."""
