@@ -53,6 +53,7 @@ class _Step:
     begun: int
     event: Event
     completion: Completion | None = None
+    completed: int | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -94,6 +95,8 @@ class Judge:
     made_at: dict[str, object] = attrs.field(factory=dict)
     seen_with: dict[str, set[str]] = attrs.field(factory=dict)
     """By id of what is no server: what was seen to use it."""
+    attached: dict[str, tuple[int, tuple[str, ...]]] = attrs.field(factory=dict)
+    """By id of what is no server: as of which version it was last seen, and what used it then."""
     words: dict[str, tuple[int, Word]] = attrs.field(factory=dict)
     deletion: int | None = None
     """Since when deletion stands."""
@@ -113,7 +116,7 @@ class Judge:
             case OperationFinished():
                 self._end(event, event.data)
             case Completion(step=step, made=made):
-                self.steps[step].completion = event.data
+                self.steps[step].completion, self.steps[step].completed = event.data, event.version
                 if made is not None:
                     self.maker[made] = step
                     if event.data.resource_id is not None:
@@ -127,6 +130,7 @@ class Judge:
                 for other in event.data.resources:
                     self._see(other.resource_id, other.step, other.created_at)
                     self.seen_with.setdefault(other.resource_id, set()).update(other.attached_to)
+                    self.attached[other.resource_id] = event.data.as_of, tuple(other.attached_to)
             case ServersAdopted(servers=servers):
                 self.adopted |= {row.server_id: event.version for row in servers}
             case OperatorResolved(about=str(about), verdict=word):
@@ -173,6 +177,16 @@ class Judge:
         if self.deletion is not None or self._is_of_a_failed_creation(id_, maker):
             return None
         return self._data(id_, maker) or self._data_of_users(id_)
+
+    def users_now(self, id_: str) -> list[str]:
+        """Return what uses something that is no server, unless an operator spoke of that: as it was last seen, or made since."""
+        if self._word(id_) is not None:
+            return []
+        as_of, users = self.attached.get(id_, (0, ()))
+        using = (step for step in self.steps.values() if self._uses(step, id_))
+        since = {step.intent.step for step in using if step.completed is None or step.completed > as_of}
+        made = (server for server in self._made_with(id_) if self.maker[server] in since)
+        return list(dict.fromkeys([*users, *made]))
 
     def _maker(self, id_: str) -> UUID | None:
         maker = self.maker.get(id_)
@@ -302,7 +316,8 @@ class Judge:
 
     def _made_with(self, id_: str) -> list[str]:
         makers = {step.intent.step for step in self.steps.values() if self._uses(step, id_)}
-        return [server for server in self.maker if self._maker(server) in makers]
+        made = (server for server in self.maker if self._maker(server) in makers)
+        return [server for server in made if not self._is_copy(server, self.maker[server])]
 
     def _is_gone(self, id_: str) -> bool:
         """Whether a delete of it was done."""

@@ -183,7 +183,8 @@ class _World:
                 continue
             seen = () if resource.last_seen is None else resource.last_seen.attached_to
             made_with = {step.id for step in resource.used_by}
-            made = [each for each, server in self.cloud.servers.items() if _step_in(server) in made_with]
+            ours = ((each, server) for each, server in self.cloud.servers.items() if each not in _BYSTANDERS)
+            made = [each for each, server in ours if _step_in(server) in made_with]
             users = dict.fromkeys([*seen, *made])
             other.attached_to = [user for user in users if user in self.cloud.servers or user not in self.before.resources]
 
@@ -256,10 +257,15 @@ def _plan_alone(prefix: Sequence[Event]) -> Iterator[_Breach]:
     """Check what the plan of the prefix would delete, without any look at the cloud."""
     judge = Judge(prefix)
     judge.held = False  # a plan says what would be deleted if there were no hold
-    for verdict in plan(fold(prefix)).having(PlanAction.DELETE):
+    made = plan(fold(prefix))
+    going = {verdict.id for verdict in made.having(PlanAction.DELETE, PlanAction.NONE)}
+    for verdict in made.having(PlanAction.DELETE):
         why = judge.objection(verdict.id or "")
         if why is not None:
             yield _Breach(UNSAFE, f"the plan deletes {verdict.kind} {verdict.name} ({verdict.id}), but {why}")
+        staying = [user for user in judge.users_now(verdict.id or "") if user not in going]
+        if staying:
+            yield _Breach(UNSAFE, f"the plan deletes {verdict.about}, but {staying[0]}, which stays, uses it")
 
 
 def _incomplete_then_complete(prefix: Sequence[Event], *, landed: bool) -> Iterator[_Breach]:

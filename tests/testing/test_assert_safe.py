@@ -1,12 +1,17 @@
 """`assert_safe`: golden histories are safe at every crash point, and bugs that are planted are found."""
 
+from datetime import timedelta
+
 import pytest
 from histories import history, named
 from simulate import planted
 
+from journal.events import InventoryObserved, ObservedServer
 from projections import origin
+from projections.cases import Case
 from rollback import compensator
-from rollback.testing import HistoryBuilder, Unsafe, assert_safe, assert_safe_at, judging
+from rollback.testing import HistoryBuilder, Unsafe, assert_safe, assert_safe_at, judging, safety
+from rollback.testing.histories import START
 
 SPREAD = 7
 """Every so many golden histories are checked; all of them pass, and take a minute."""
@@ -92,6 +97,43 @@ def test_it_finds_that_copies_are_taken_for_the_clusters(monkeypatch: pytest.Mon
 
     with pytest.raises(Unsafe, match=r"bystander-copied was deleted, but it is foreign"):
         assert_safe(scaled().events)
+
+
+def with_a_volume() -> HistoryBuilder:
+    history = HistoryBuilder().create()
+    history.create_resource("volume", "v1").succeeded()
+    history.create_server("w1", uses=["id-v1"]).succeeded()
+    return history
+
+
+def test_it_finds_that_a_plan_deletes_what_a_server_that_stays_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = with_a_volume()
+    history.start("id-w1").succeeded()
+    history.finish().resolve("id-w1", "unsafe").request_deletion()
+    assert_safe(history.events)
+
+    monkeypatch.setattr(Case, "remaining_user", lambda *_: None)
+    with pytest.raises(Unsafe, match=r"the plan deletes volume v1 \(id-v1\), but id-w1, which stays, uses it"):
+        assert_safe(history.events)
+
+
+def test_the_copy_that_stands_beside_a_server_uses_nothing_of_its() -> None:
+    world = safety._World(with_a_volume().events, landed=False)  # noqa: SLF001 (nobody else is told what was deleted)
+    world.attach()
+
+    assert world.compensate().complete
+    assert not world.cloud.others
+
+
+def test_a_copy_is_no_server_that_something_was_made_with() -> None:
+    history = HistoryBuilder().create()
+    history.create_resource("volume", "v1").succeeded()
+    create = history.create_server("w1", uses=["id-v1"])
+    create.succeeded()
+    copy = ObservedServer("copied", "w1", "ACTIVE", START - timedelta(days=1), create.id)
+    history.append(InventoryObserved((copy,), complete=False, as_of=5, began_at=history.now, cloud=history.cloud))
+
+    assert judging.Judge(history.events).users_now("id-v1") == ["id-w1"]
 
 
 def test_who_judges_asks_nobody_who_decides() -> None:
