@@ -27,7 +27,7 @@ from rollback.plan import plan
 from rollback.testing.crashing import CLOUD_CALLS, Crashing, CrashPoints
 
 AT_ONCE = 5
-POINTS = int(os.environ.get("PROVJOURNAL_POINTS", "16"))
+POINTS = int(os.environ.get("PROVJOURNAL_POINTS", "6"))
 """At how many points of each, chosen at random; `make durability` kills at all of them."""
 SCRIPT = Path(__file__).parent / "killed_conductor.py"
 

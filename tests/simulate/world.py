@@ -80,9 +80,11 @@ class Unexpected(logging.Filter):
         self.world: Any = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Look at what was caught."""
+        """Look at what was caught, while a world is played."""
+        if self.world is None:
+            return True
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and self.world is not None and not isinstance(error, FORESEEN):
+        if error is not None and not isinstance(error, FORESEEN):
             self.world.oracle.breach(BUG, f"{type(error).__name__}: {error}")
         return False
 
@@ -426,7 +428,10 @@ def play(choices: Choices) -> Outcome:
     """Play one schedule."""
     world = World(choices)
     UNEXPECTED.world = world
-    world.live()
-    world.heal()
-    world.oracle.check_end()
+    try:
+        world.live()
+        world.heal()
+        world.oracle.check_end()
+    finally:
+        UNEXPECTED.world = None
     return world.outcome()

@@ -159,6 +159,7 @@ class SimulatedWorld(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Once faults have stopped, everything comes to rest and is accounted for."""
         self.world.heal()
+        UNEXPECTED.world = None
         self.world.oracle.check_end()
         assert not self.world.oracle.breaches
 
