@@ -170,13 +170,8 @@ class HistoryBuilder:
         """End the operation; without a status, with the one that such an end usually has."""
         outcome = OperationOutcome(outcome)
         operation, kind = self._operation, self._kinds[self._operation]
-        if status is None:
-            good = ClusterStatus.DELETED if kind is OperationKind.DELETE else ClusterStatus.ACTIVE
-            is_deleted = outcome is OperationOutcome.CANCELLED
-            status = (
-                ClusterStatus.DELETED if is_deleted else good if outcome is OperationOutcome.SUCCEEDED else ClusterStatus.ERROR
-            )
-        self.append(OperationFinished(outcome, ClusterStatus(status), reason), operation=operation)
+        became = _status(kind, outcome) if status is None else ClusterStatus(status)
+        self.append(OperationFinished(outcome, became, reason), operation=operation)
         self._running.clear()
         return self
 

@@ -1,6 +1,7 @@
 """Recovery: what dead conductors left is found and brought to an end, many clusters at once, and records are told."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -252,3 +253,31 @@ def test_a_record_that_was_told_of_the_past_is_told_again(world: World) -> None:
     assert world.records.told["c-1"][-1] == now
     assert world.recover() == {}
     assert len(world.records.told["c-1"]) == 4
+
+
+class LateRecord(Record):
+    """A record that hears of an error while another process brings its cluster to an end; perhaps its teller then dies."""
+
+    def __init__(self, world: World, teller_dies: bool) -> None:
+        super().__init__(world.records, "c-1")
+        self.world = world
+        self.teller_dies = teller_dies
+
+    def set_status(self, status: ClusterStatus, reason: str) -> None:
+        if not self.teller_dies:
+            self.world.handler("b").tell("c-1", ClusterStatus.ACTIVE, "", settled=self.world.store.head("c-1").version)
+        super().set_status(status, reason)
+        if self.teller_dies:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("teller_dies", [True, False])
+def test_a_record_that_hears_of_an_error_too_late_is_told_again(world: World, teller_dies: bool) -> None:
+    world.create("c-1")
+    assert world.store.head("c-1").is_settled
+    late = world.handler("a", lambda _: LateRecord(world, teller_dies))
+    with suppress(KeyboardInterrupt):
+        late.tell("c-1", ClusterStatus.ERROR, "the database did not answer")
+    assert world.records.told["c-1"][-1][0] is ClusterStatus.ERROR
+    world.recover()
+    assert world.records.told["c-1"][-1][0] is ClusterStatus.ACTIVE

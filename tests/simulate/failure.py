@@ -9,6 +9,7 @@ import attrs
 
 from journal.events import Event
 from journal.wording import told
+from simulate import oracle
 from simulate.choices import Replayed, shrunk
 from simulate.world import Outcome, play
 
@@ -47,6 +48,7 @@ class Failure:
             [
                 f"schedule {self.number} of seed {self.seed}, shrunk to {len(self.outcome.made)} choices",
                 *(f"  {breach}" for breach in self.outcome.breaches),
+                *(f"  breached is {oracle.KINDS[kind]}" for kind in sorted(_kinds(self.outcome))),
                 f"  what happened: {happened or 'nothing'}",
                 *(f"  {line}" for line in in_words(self.outcome.events)),
             ]

@@ -300,7 +300,7 @@ class Oracle:
             for what in self._not_gone(stream, cluster):
                 self.breach(LEAK, what)
             record = self.world.records[stream]
-            if record.is_there and record.told and record.told[-1][0] is not made.cluster_status:
+            if record.there and record.told and record.told[-1][0] is not made.cluster_status:
                 self.breach(UNTRUE, f"{stream} is {made.cluster_status}, and its record says {record.told[-1][0]}")
             self._check_deletion(stream, cluster, history)
 

@@ -251,12 +251,12 @@ class RecordPort:
     def exists(self) -> bool:
         """Whether it is there."""
         self._reach()
-        return bool(self._record.is_there)
+        return bool(self._record.exists())
 
     def set_status(self, status: Any, reason: str) -> None:
         """Tell it a status."""
         self._reach()
-        self._record.told.append((status, reason))
+        self._record.set_status(status, reason)
 
     def _reach(self) -> None:
         world = self._process.world

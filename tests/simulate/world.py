@@ -21,6 +21,7 @@ from rollback import handler, recovery
 from rollback.marks import CLUSTER_KEY, JOURNAL_KEY, Marks
 from rollback.testing.clock import SimulatedClock
 from rollback.testing.cloud import SimulatedCloud, SimulatedServer
+from rollback.testing.world import SimulatedRecord
 from simulate import acts, faults
 from simulate.choices import Choices
 from simulate.oracle import BUG, NO_END, Oracle
@@ -51,14 +52,6 @@ SETTINGS_OF_TROUBLE: Final[dict[str, tuple[str, Sequence[float]]]] = {
     faults.PAGES: ("page", (2,)),
 }
 """What of the cloud each kind of trouble changes, and to what."""
-
-
-@attrs.define
-class Record:
-    """The conductor's record of a cluster."""
-
-    is_there: bool = True
-    told: list[tuple[Any, str]] = attrs.field(factory=list)
 
 
 @attrs.frozen
@@ -123,7 +116,7 @@ class World:
         self.oracle = Oracle(self)
         self.cloud = WitnessedCloud(self.clock, self.oracle)
         self.cloud.made = made
-        self.records = {cluster: Record() for cluster in CLUSTERS}
+        self.records = {cluster: SimulatedRecord() for cluster in CLUSTERS}
         self.counts: Counter[str] = Counter()
         self.reported: set[str] = set()
         """What the last sweep called orphans."""
@@ -207,23 +200,22 @@ class World:
         exists = choices.chance(0.6)
         if exists:
             self.settle(cluster, 1 + choices.below(3))
-        first = Conductors(self, cluster)
-        mains = [first.start("scale" if exists else "create")]
+        mains = [self.start_conductor(cluster, "scale" if exists else "create")]
         if choices.chance(0.5):
             self.count(faults.RECOVER)
-            mains.append(self._start("recover", lambda p: acts.recovers(p, 1 + choices.below(3))))
+            mains.append(self.start("recover", lambda p: acts.recovers(p, 1 + choices.below(3))))
         if choices.chance(0.15):
-            mains.append(first.start("resume", choices.one_of((130, 10, 300)), faults.RESUME))
+            mains.append(self.start_conductor(cluster, "resume", choices.one_of((130, 10, 300)), faults.RESUME))
         if choices.chance(0.15):
-            mains.append(first.start("scale", choices.one_of((5, 130, 600)), faults.SECOND))
+            mains.append(self.start_conductor(cluster, "scale", choices.one_of((5, 130, 600)), faults.SECOND))
         if choices.chance(0.15):
-            mains.append(first.start("delete", choices.one_of((1, 5, 30, 130, 600)), faults.DELETION))
+            mains.append(self.start_conductor(cluster, "delete", choices.one_of((1, 5, 30, 130, 600)), faults.DELETION))
         for act, often in ((acts.speaks, FEW), (acts.says_gone, FEW), (acts.holds, FEW / 2), (acts.abandons, FEW / 2)):
             if choices.chance(often):
-                mains.append(self._start("ops", partial(self._after, choices.one_of((5, 1, 60, 200, 500)), act, cluster)))
+                mains.append(self.start("ops", partial(self._after, choices.one_of((5, 1, 60, 200, 500)), act, cluster)))
         if choices.chance(FEW):
             self.count(faults.SWEEP)
-            mains.append(self._start("sweep", lambda p: (p.journal.clock.sleep(choices.one_of((100, 10, 400))), acts.sweeps(p))))
+            mains.append(self.start("sweep", lambda p: (p.journal.clock.sleep(choices.one_of((100, 10, 400))), acts.sweeps(p))))
         if choices.chance(FEW):
             self.clock.later(choices.one_of((5, 1, 60, 300)), lambda: self._lose_record(cluster))
         return mains
@@ -235,11 +227,26 @@ class World:
 
     def _lose_record(self, cluster: str) -> None:
         self.count(faults.RECORD_GONE)
-        self.records[cluster].is_there = False
+        self.records[cluster].there = False
 
-    def _start(self, what: str, act: Callable[[Process], Any]) -> Any:
+    def start(self, what: str, act: Callable[[Process], Any]) -> Any:
+        """Let a process of its own do something."""
         process = self.process(what)
         return self.scheduler.start(process, lambda: self._shielded(lambda: act(process)))
+
+    def start_conductor(self, cluster: str, what: str, after: float = 0.0, fault: str | None = None) -> Any:
+        """Let a conductor of its own `create`, `scale`, `resume` or `delete` a cluster: `after` some time, if it is there."""
+
+        def conduct(process: Process) -> None:
+            if after:
+                process.journal.clock.sleep(after)
+                if self.store.head(cluster) is None:
+                    return
+            if fault is not None:
+                self.count(fault)
+            getattr(acts.Conductor(process, cluster), what)()
+
+        return self.start("conductor", conduct)
 
     def _shielded(self, act: Callable[[], Any]) -> None:
         try:
@@ -272,18 +279,19 @@ class World:
         choices, cloud = self.choices, self.cloud
         for trouble in faults.IN_CLOUD:
             if choices.chance(OFTEN.get(trouble, FEW)):
-                self._begin_trouble(trouble)
+                self.begin_trouble(trouble)
         if choices.chance(FEW):
             self.count(faults.COPY)
             self.clock.later(choices.one_of((50, 400, 2000)), self._copy)
         for how, fault in (("removed", faults.MARKS_REMOVED), ("replaced", faults.MARKS_REPLACED)):
             if choices.chance(FEW):
-                self.clock.later(choices.one_of((2, 30, 100, 300)), partial(self._change_marks, how, fault))
+                self.clock.later(choices.one_of((2, 30, 100, 300)), partial(self.change_marks, how, fault))
         stranger = SimulatedServer("stranger", "c-1-create-0", ["mine"], {}, BEGINNING)
         cloud.servers[stranger.id] = stranger
         self.oracle.foreign.add(stranger.id)
 
-    def _begin_trouble(self, trouble: str) -> None:
+    def begin_trouble(self, trouble: str) -> None:
+        """Let something be wrong in the cloud from now on."""
         choices, cloud = self.choices, self.cloud
         self.count(trouble)
         match trouble:
@@ -325,7 +333,8 @@ class World:
             if named and self.clock.now() - of.created_at > timedelta(minutes=3):
                 self.oracle.foreign.add(copy.id)
 
-    def _change_marks(self, how: str, fault: str) -> None:
+    def change_marks(self, how: str, fault: str) -> None:
+        """Let somebody remove or replace the marks of a server of ours, if there is one."""
         ours = [server for server in self.cloud.servers.values() if JOURNAL_KEY in server.metadata]
         if ours:
             self.count(fault)
@@ -354,7 +363,7 @@ class World:
         self.oracle.marks_changed.clear()
         for cluster, known in self.oracle.clusters.items():
             if known.held:
-                self._run(self._start("ops", lambda p, cluster=cluster: p.journal.release(cluster, by="ops", reason="over")))
+                self._run(self.start("ops", lambda p, cluster=cluster: p.journal.release(cluster, by="ops", reason="over")))
         for _ in range(MOST_ROUNDS):
             before = self._extent()
             self._recover()
@@ -363,7 +372,7 @@ class World:
         self.oracle.breach(NO_END, f"{MOST_ROUNDS} recoveries, and the last one still changed something")
 
     def _recover(self) -> None:
-        self._run(self._start("healer", lambda process: (acts.recovers(process, 1), acts.sweeps(process))))
+        self._run(self.start("healer", lambda process: (acts.recovers(process, 1), acts.sweeps(process))))
 
     def _run(self, actor: Any) -> None:
         self.scheduler.run([actor], self.clock.now() + timedelta(days=1))
@@ -382,30 +391,6 @@ class World:
         """Return what it came to."""
         events = [event for head in self.store.heads() for event in self.store.read(head.stream)]
         return Outcome(tuple(self.oracle.breaches), self.counts, tuple(self.choices.made), events)
-
-
-class Conductors:
-    """Those who work on one cluster."""
-
-    def __init__(self, world: World, cluster: str) -> None:
-        self.world = world
-        self.cluster = cluster
-
-    def start(self, what: str, after: float = 0.0, fault: str | None = None) -> Any:
-        """Let a conductor of its own do something."""
-        process = self.world.process("conductor")
-        conductor = acts.Conductor(process, self.cluster)
-
-        def act() -> None:
-            if after:
-                process.journal.clock.sleep(after)
-                if self.world.store.head(self.cluster) is None:
-                    return
-            if fault is not None:
-                self.world.count(fault)
-            getattr(conductor, what)()
-
-        return self.world.scheduler.start(process, lambda: self.world._shielded(act))  # noqa: SLF001 (its own room)
 
 
 @cache

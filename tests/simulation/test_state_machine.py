@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from simulate import acts, faults
 from simulate.choices import Choices, Weights
-from simulate.world import CLUSTERS, UNEXPECTED, Conductors, World
+from simulate.world import CLUSTERS, UNEXPECTED, World
 
 CLUSTER = CLUSTERS[0]
 MOST_PROCESSES = 6
@@ -47,7 +47,7 @@ class Hand(Choices):
         return faults.SWITCH
 
 
-class SimulatedWorld(RuleBasedStateMachine):
+class WorldMachine(RuleBasedStateMachine):
     """One cluster, its conductors, and everything that may happen to them."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class SimulatedWorld(RuleBasedStateMachine):
             self.world.settle(CLUSTER, size)
             self.world.is_faulty = True
         self.hand.detail = detail
-        Conductors(self.world, CLUSTER).start("scale" if size else "create")
+        self.world.start_conductor(CLUSTER, "scale" if size else "create")
         self.go_on(0, 6)
 
     @precondition(lambda self: self.can_start and self.world.store.head(CLUSTER) is not None)
@@ -81,20 +81,20 @@ class SimulatedWorld(RuleBasedStateMachine):
     def another(self, what: str, detail: int) -> None:
         """Another conductor scales the cluster, carries on what was begun, or deletes it."""
         self.hand.detail = detail
-        Conductors(self.world, CLUSTER).start(what)
+        self.world.start_conductor(CLUSTER, what)
 
     @precondition(lambda self: self.can_start)
     @rule(act=st.sampled_from([partial(acts.recovers, times=1), acts.sweeps]))
     def recover(self, act: Any) -> None:
         """Another process cleans up."""
-        self.world._start("recover", act)  # noqa: SLF001 (a machine in place of the world's own chance)
+        self.world.start("recover", act)
 
     @precondition(lambda self: self.can_start and self.world.store.head(CLUSTER) is not None)
     @rule(act=st.sampled_from([acts.speaks, acts.says_gone, acts.holds, acts.abandons]), detail=st.integers(0, 3))
     def operate(self, act: Any, detail: int) -> None:
         """An operator says or does something."""
         self.hand.detail = detail
-        self.world._start("ops", lambda process: act(process, CLUSTER))  # noqa: SLF001 (as above)
+        self.world.start("ops", lambda process: act(process, CLUSTER))
 
     @precondition(lambda self: self.world.scheduler.actors)
     @rule(which=st.integers(0, 9), calls=st.sampled_from([1, 3, 10, 30, 100]))
@@ -138,18 +138,18 @@ class SimulatedWorld(RuleBasedStateMachine):
     def trouble(self, trouble: str, detail: int) -> None:
         """Something is wrong in the cloud from now on."""
         self.hand.detail = detail
-        self.world._begin_trouble(trouble)  # noqa: SLF001 (as above)
+        self.world.begin_trouble(trouble)
 
     @rule(how=st.sampled_from([("removed", faults.MARKS_REMOVED), ("replaced", faults.MARKS_REPLACED)]), detail=st.integers(0, 4))
     def change_marks(self, how: tuple[str, str], detail: int) -> None:
         """Somebody changes a server's marks."""
         self.hand.detail = detail
-        self.world._change_marks(*how)  # noqa: SLF001 (as above)
+        self.world.change_marks(*how)
 
     @rule()
     def lose_record(self) -> None:
         """The cluster's record goes."""
-        self.world.records[CLUSTER].is_there = False
+        self.world.records[CLUSTER].there = False
 
     @invariant()
     def nothing_is_breached(self) -> None:
@@ -164,7 +164,7 @@ class SimulatedWorld(RuleBasedStateMachine):
         assert not self.world.oracle.breaches
 
 
-SimulatedWorld.TestCase.settings = settings(
+WorldMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
 )
-TestSimulatedWorld = SimulatedWorld.TestCase
+TestWorldMachine = WorldMachine.TestCase
