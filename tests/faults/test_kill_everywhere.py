@@ -7,6 +7,7 @@ itself: nothing leaked, nothing that may hold data deleted, and a second rollbac
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -117,14 +118,24 @@ def ended(played: Scene) -> dict[str, str]:
     return left
 
 
+def was_killed(done: "subprocess.CompletedProcess[str]", at: int, point: str) -> bool:
+    """Whether a conductor died at its point. It may have come to its end before: the lease was renewed less often."""
+    if done.returncode == -signal.SIGKILL:
+        return True
+    assert len(recorded(done)) <= at, f"{point}: it lives"
+    return False
+
+
 def in_parallel(check: Any, count: int) -> int:
-    """Check points, several at once, and return how many; all failures are told together."""
+    """Check points, several at once, and return at how many it was killed; all failures are told together."""
     chosen = sorted(Random(secrets.randbelow(10**6)).sample(range(count), min(POINTS, count)))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        errors = [(at, future.exception()) for at, future in [(at, pool.submit(check, at)) for at in chosen]]
-    failed = [f"point {at}: {error!r}" for at, error in errors if error is not None]
+        checks = [(at, pool.submit(check, at)) for at in chosen]
+    failed = [f"point {at}: {error!r}" for at, future in checks if (error := future.exception()) is not None]
     assert not failed, "\n".join(failed)
-    return len(chosen)
+    killed = sum(future.result() for _, future in checks)
+    assert killed >= len(chosen) / 2, "most of the points are reached in every run"
+    return killed
 
 
 def test_a_create_that_is_killed_anywhere_leaves_nothing(
@@ -132,15 +143,16 @@ def test_a_create_that_is_killed_anywhere_leaves_nothing(
 ) -> None:
     points = recorded(scene(tmp_path, "create-recorded", server).conduct("create"))
 
-    def check(at: int) -> None:
+    def check(at: int) -> bool:
         played = scene(tmp_path, f"create-{at}", server)
         done = played.conduct("create", str(at))
-        assert done.returncode == -9, f"{points[at]}: {done.stderr}"
+        killed = was_killed(done, at, points[at])
         with Journal.open(played.url) as journal:
             history = fold(journal.store.read(played.cluster))
         finished = any(op.outcome is OperationOutcome.SUCCEEDED for op in history.operations.values())
         left = ended(played)
         assert len(left) == (2 if finished else 0), points[at]
+        return killed
 
     killed = in_parallel(check, len(points))
     with capsys.disabled():
@@ -154,12 +166,12 @@ def test_a_scale_that_is_killed_anywhere_loses_no_data_and_leaves_nothing(
     recorded(first.conduct("create"))
     points = recorded(first.conduct(min(first.states())))
 
-    def check(at: int) -> None:
+    def check(at: int) -> bool:
         played = scene(tmp_path, f"scale-{at}", server)
         recorded(played.conduct("create"))
         victim, stays = sorted(played.states())
         done = played.conduct(victim, str(at))
-        assert done.returncode == -9, f"{points[at]}: {done.stderr}"
+        killed = was_killed(done, at, points[at])
         before = played.states()
         left = ended(played)
         assert stays in left, points[at]
@@ -168,6 +180,7 @@ def test_a_scale_that_is_killed_anywhere_loses_no_data_and_leaves_nothing(
         for server_id, state in before.items():
             if server_id not in (victim, stays) and state:
                 assert server_id in left, f"{points[at]}: a new server in state {state} may hold data"
+        return killed
 
     killed = in_parallel(check, len(points))
     with capsys.disabled():
