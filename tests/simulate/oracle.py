@@ -255,7 +255,8 @@ class Oracle:
         if cluster.held:
             self.breach(POLICY, f"a hold stands, and {id_} of {stream} is to be deleted")
         changed_at, how = self.marks_changed.get(id_, (None, ""))
-        if changed_at is not None and changed_at < process.listed_at and self.world.is_there(id_):
+        was_shown = self.world.is_there(id_) and not self.world.cloud.servers[id_].cell_is_down
+        if changed_at is not None and changed_at < process.listed_at and was_shown:
             word_suffices = how == "removed" and cluster.words.get(id_) in GOOD_TO_DELETE
             if not word_suffices:
                 self.breach(FOREIGN, f"the marks of {id_} were {how}, and it is to be deleted")
