@@ -125,7 +125,7 @@ class Handler:
         except (Fenced, OwnerAlive, ChoiceRefused):
             raise
         except Exception as error:
-            self.tell(cluster, ClusterStatus.ERROR, reason_of(error))
+            self.tell(cluster, ClusterStatus.ERROR, reason_of(error), version=stream.version)
             raise
         self.tell_report(report)
         return report
@@ -140,10 +140,10 @@ class Handler:
         """Tell the record what a compensation came to."""
         why = "; ".join(filter(None, (report.reason, *report.problems)))
         settled = report.complete and not report.waits
-        self.tell(report.cluster, report.cluster_status, why, settled=report.version if settled else 0)
+        self.tell(report.cluster, report.cluster_status, why, version=report.version, settled=settled)
 
-    def tell(self, cluster: str, status: ClusterStatus, reason: str, *, settled: int = 0) -> None:
-        """Tell the record of a cluster its status; `settled`: the version at which nothing is left to do, 0 if something is.
+    def tell(self, cluster: str, status: ClusterStatus, reason: str, *, version: int, settled: bool = False) -> None:
+        """Tell the record of a cluster its status, as of a version; `settled`: whether nothing is left to do then.
 
         What fails here fails nothing else: as long as the stream is not settled, `recover` tells the record again. So what
         is not settled is noted as such before the record hears of it and after: another process may settle it meanwhile.
@@ -155,8 +155,8 @@ class Handler:
                 self.journal.store.settle(cluster, 0)
             record = self.records(cluster)
             if record.exists():
-                record.set_status(status, reason)
-            self.journal.store.settle(cluster, settled)
+                record.set_status(status, reason, version)
+            self.journal.store.settle(cluster, version if settled else 0)
         except Exception:
             LOG.exception("cluster %s: its record was not told %s; recover will", cluster, status, extra=fields(cluster))
 
@@ -192,9 +192,9 @@ class Handler:
         history = fold(running.stream.events)
         if not is_left_open(history):
             _release(running)
-            self.tell(running.cluster, status, "", settled=history.version)
+            self.tell(running.cluster, status, "", version=history.version, settled=True)
             return
-        self.tell(running.cluster, status, "")
+        self.tell(running.cluster, status, "", version=history.version)
         try:
             self._compensate(running, "")
         except Fenced as fence:
@@ -232,8 +232,9 @@ class Handler:
             _log_quiet_end(running, why)
         except Exception as second:
             LOG.exception("cluster %s: compensation failed", running.cluster, extra=running.about)
-            _record_second(running, second)
-            self.tell(running.cluster, ClusterStatus.ERROR, f"{reason}; then compensation failed: {reason_of(second)}")
+            if _record_second(running, second):
+                why = f"{reason}; then compensation failed: {reason_of(second)}"
+                self.tell(running.cluster, ClusterStatus.ERROR, why, version=running.stream.version)
 
     def _compensate(self, running: Operation, reason: str) -> None:
         self.tell_report(
@@ -310,10 +311,16 @@ def _deletion_stands(stream: Stream) -> bool:
     return history.deletion_asked is not None or history.deleted is not None
 
 
-def _record_second(running: Operation, second: Exception) -> None:
-    """Record that compensation failed, if the journal still takes it: the operation is open either way, for the next attempt."""
+def _record_second(running: Operation, second: Exception) -> bool:
+    """Record that compensation failed, if the journal takes it: the operation is open either way, for the next attempt.
+
+    Return whether it is still this one's, as far as can be told.
+    """
     try:
         running.append(ErrorRecorded(ErrorDuring.COMPENSATION, reason_of(second)))
+    except Fenced as fence:
+        _log_quiet_end(running, str(fence))
+        return False
     except JournalError:
         LOG.warning(
             "cluster %s: the failure of its compensation could not be recorded",
@@ -322,6 +329,7 @@ def _record_second(running: Operation, second: Exception) -> None:
             extra=running.about,
         )
     _release(running)
+    return True
 
 
 def _give_up(running: Operation, interrupt: BaseException) -> None:

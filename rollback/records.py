@@ -28,8 +28,12 @@ class ClusterRecord(Protocol):
     def exists(self) -> bool:
         """Whether the record is still there; a user may have deleted it."""
 
-    def set_status(self, status: ClusterStatus, reason: str) -> None:
-        """Show the user what became of the cluster. Called at least once for each end, perhaps again after a crash."""
+    def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
+        """Show the user what became of the cluster. Called at least once for each end, perhaps again after a crash.
+
+        `version`: the version of the cluster's stream that this rests on. Keep it, and refuse what rests on an older one: a
+        conductor that stood still may be late to tell (https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html).
+        """
 
 
 Records = Callable[[str], ClusterRecord]
@@ -46,7 +50,7 @@ class NoRecord:
         """Say that nobody has deleted it."""
         return True
 
-    def set_status(self, status: ClusterStatus, reason: str) -> None:
+    def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
         """There is nobody to tell."""
 
 
@@ -55,7 +59,7 @@ class CommandRecord:
     """A record that a command knows.
 
     `COMMAND exists CLUSTER` ends with 0 if there is such a cluster, with 3 if there is none;
-    `COMMAND set-status CLUSTER STATUS REASON` with 0. Anything else is an error, and decides nothing.
+    `COMMAND set-status CLUSTER STATUS REASON VERSION` with 0. Anything else is an error, and decides nothing.
     """
 
     command: Sequence[str]
@@ -65,9 +69,9 @@ class CommandRecord:
         """Ask the command."""
         return self._run("exists", self.cluster, expected=(0, GONE)) == 0
 
-    def set_status(self, status: ClusterStatus, reason: str) -> None:
+    def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
         """Tell the command."""
-        self._run("set-status", self.cluster, str(status), reason, expected=(0,))
+        self._run("set-status", self.cluster, str(status), reason, str(version), expected=(0,))
 
     def _run(self, *arguments: str, expected: Sequence[int]) -> int:
         shown = " ".join((*self.command, arguments[0], self.cluster))

@@ -139,7 +139,7 @@ def _recover_one(
         is_over = report.complete and not report.waits
         return _untold(recovery) if is_over and _waits_to_be_told(handler, history.stream) else recovery
     last, now = history.last_end, plan(history)
-    handler.tell(history.stream, now.cluster_status, "" if last is None else last.reason, settled=history.version)
+    handler.tell(history.stream, now.cluster_status, "" if last is None else last.reason, version=history.version, settled=True)
     return _untold(Recovery.of_plan(now)) if _waits_to_be_told(handler, history.stream) else None
 
 

@@ -98,7 +98,7 @@ class CompensatingCommand(NeedsCloud, ListCommand):
             "--record-command",
             metavar="COMMAND",
             default=os.environ.get("PROVJOURNAL_RECORD_COMMAND"),
-            help="the same as a command: `COMMAND exists CLUSTER`, `COMMAND set-status CLUSTER STATUS REASON`",
+            help="the same as a command: `COMMAND exists CLUSTER`, `COMMAND set-status CLUSTER STATUS REASON VERSION`",
         )
         return parser
 

@@ -27,6 +27,8 @@ class SimulatedRecord:
     """The conductor's own record of one cluster. `told`: each status with its reason."""
 
     there: bool = True
+    version: int = 0
+    """What the status that it shows rests on."""
     told: list[tuple[ClusterStatus, str]] = attrs.field(factory=list)
     deleted_after: int | None = None
     """How often it had been told something when a user deleted the cluster."""
@@ -35,9 +37,11 @@ class SimulatedRecord:
         """Whether the user still has this cluster."""
         return self.there
 
-    def set_status(self, status: ClusterStatus, reason: str) -> None:
-        """Remember what the user was shown."""
-        self.told.append((status, reason))
+    def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
+        """Remember what the user was shown; what rests on an older version is refused."""
+        if version >= self.version:
+            self.version = version
+            self.told.append((status, reason))
 
 
 @attrs.define

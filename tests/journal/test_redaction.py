@@ -71,7 +71,7 @@ class Record:
     def exists(self) -> bool:
         return True
 
-    def set_status(self, status: ClusterStatus, reason: str) -> None:
+    def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
         self.said += f"{status} {reason}"
 
 

@@ -56,7 +56,7 @@ class World:
             raise ConnectionError("the conductor's database is away")
         return self.there
 
-    def set_status(self, status: ClusterStatus, reason: str) -> None:
+    def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
         self.statuses.append((status, reason))
 
     def running(self, kind: OperationKind = OperationKind.CREATE, **more: Any) -> Any:
@@ -383,6 +383,21 @@ def test_a_bug_in_compensation_ends_in_the_handler_too(world: World, monkeypatch
     ((status, reason),) = world.statuses
     assert status is ClusterStatus.ERROR
     assert reason.startswith("RuntimeError: the plugin failed; then compensation failed: ZeroDivisionError")
+
+
+def test_a_compensation_that_fails_while_another_takes_over_says_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Journal(world.journal.store, conductor="b", clock=world.clock)
+
+    def stand_still_and_fail(*_: object, **__: object) -> None:
+        world.clock.sleep(300)
+        assert rollback_cluster(other, world.cloud, "c-1").complete
+        raise CloudError("HTTP 503")
+
+    monkeypatch.setattr("rollback.handler.rollback_cluster", stand_still_and_fail)
+    with world.running() as op:
+        world.add_server(op)
+        raise RuntimeError("the plugin failed")
+    assert world.statuses == []
 
 
 def test_an_interrupt_of_the_compensation_gives_the_lease_up_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

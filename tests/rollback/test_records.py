@@ -17,9 +17,9 @@ def test_a_command_answers_for_the_records(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(ROOT)
     record = CommandRecord([sys.executable, "-m", "examples.records", str(tmp_path)], "c-1")
     assert not record.exists()
-    record.set_status(ClusterStatus.ERROR, "it's; $broken")
+    record.set_status(ClusterStatus.ERROR, "it's; $broken", 7)
     assert record.exists()
-    assert (tmp_path / "c-1.json").read_text() == '{"status": "Error", "reason": "it\'s; $broken"}\n'
+    assert (tmp_path / "c-1.json").read_text() == '{"status": "Error", "reason": "it\'s; $broken", "version": 7}\n'
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_telling_must_succeed() -> None:
     with pytest.raises(RecordError, match="`sh -c exit 3 set-status c-1` ended with 3, expected 0"):
-        CommandRecord(["sh", "-c", "exit 3"], "c-1").set_status(ClusterStatus.ACTIVE, "")
+        CommandRecord(["sh", "-c", "exit 3"], "c-1").set_status(ClusterStatus.ACTIVE, "", 1)
 
 
 def test_an_installed_package_offers_records(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from rollback.errors import CloudError
 from rollback.testing.clock import SimulatedClock
 from rollback.testing.cloud import SimulatedCloud
 from rollback.testing.threads import SimulatedThreads
+from rollback.testing.world import SimulatedRecord
 
 
 @attrs.define
@@ -39,7 +40,7 @@ class Record:
     def exists(self) -> bool:
         return self.cluster not in self.records.gone
 
-    def set_status(self, status: ClusterStatus, reason: str) -> None:
+    def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
         if self.cluster in self.records.failing:
             raise ConnectionError("the conductor's database is away")
         self.records.told.setdefault(self.cluster, []).append((status, reason))
@@ -248,11 +249,26 @@ def test_a_record_that_was_told_of_the_past_is_told_again(world: World) -> None:
         op.create_server("worker", "w").run(lambda step: step.created(world.cloud.create_server(step)))
         raise RuntimeError("the plugin failed")
     now = world.records.told["c-1"][-1]
-    world.handler("a").tell("c-1", ClusterStatus.DELETED, "stale", settled=past.version)
+    world.handler("a").tell("c-1", ClusterStatus.DELETED, "stale", version=past.version, settled=True)
     world.recover()
     assert world.records.told["c-1"][-1] == now
     assert world.recover() == {}
     assert len(world.records.told["c-1"]) == 4
+
+
+def test_a_record_that_keeps_the_version_refuses_who_is_late(world: World) -> None:
+    """A conductor stands still while it tells an error, and dies before it can note in the journal that it did."""
+    record = SimulatedRecord()
+    handler = world.handler("a", lambda _: record)
+    with handler.operation("c-1", OperationKind.CREATE):
+        pass
+    past = world.store.head("c-1").version
+    with handler.operation("c-1", OperationKind.SCALE):
+        pass
+    handler.records("c-1").set_status(ClusterStatus.ERROR, "the database did not answer", past)
+    assert [status for status, _ in record.told] == [ClusterStatus.ACTIVE, ClusterStatus.ACTIVE]
+    handler.tell("c-1", ClusterStatus.ERROR, "a later one", version=world.store.head("c-1").version)
+    assert record.told[-1] == (ClusterStatus.ERROR, "a later one")
 
 
 class LateRecord(Record):
@@ -263,10 +279,10 @@ class LateRecord(Record):
         self.world = world
         self.teller_dies = teller_dies
 
-    def set_status(self, status: ClusterStatus, reason: str) -> None:
+    def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
         if not self.teller_dies:
-            self.world.handler("b").tell("c-1", ClusterStatus.ACTIVE, "", settled=self.world.store.head("c-1").version)
-        super().set_status(status, reason)
+            self.world.handler("b").tell("c-1", ClusterStatus.ACTIVE, "", version=version, settled=True)
+        super().set_status(status, reason, version)
         if self.teller_dies:
             raise KeyboardInterrupt
 
@@ -277,7 +293,7 @@ def test_a_record_that_hears_of_an_error_too_late_is_told_again(world: World, te
     assert world.store.head("c-1").is_settled
     late = world.handler("a", lambda _: LateRecord(world, teller_dies))
     with suppress(KeyboardInterrupt):
-        late.tell("c-1", ClusterStatus.ERROR, "the database did not answer")
+        late.tell("c-1", ClusterStatus.ERROR, "the database did not answer", version=world.store.head("c-1").version)
     assert world.records.told["c-1"][-1][0] is ClusterStatus.ERROR
     world.recover()
     assert world.records.told["c-1"][-1][0] is ClusterStatus.ACTIVE

@@ -253,10 +253,10 @@ class RecordPort:
         self._reach()
         return bool(self._record.exists())
 
-    def set_status(self, status: Any, reason: str) -> None:
+    def set_status(self, status: Any, reason: str, version: int) -> None:
         """Tell it a status."""
         self._reach()
-        self._record.set_status(status, reason)
+        self._record.set_status(status, reason, version)
 
     def _reach(self) -> None:
         world = self._process.world

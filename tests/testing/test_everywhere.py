@@ -209,8 +209,8 @@ def test_a_fault_can_be_anything() -> None:
 def test_a_cluster_whose_user_deleted_it_may_not_become_an_error() -> None:
     def tell(process: SimulatedProcess) -> None:
         create(process)
-        process.world.records("c-1").set_status(ClusterStatus.ERROR, "")
-        process.world.records("c-1").set_status(ClusterStatus.DELETED, "")
+        process.world.records("c-1").set_status(ClusterStatus.ERROR, "", 99)
+        process.world.records("c-1").set_status(ClusterStatus.DELETED, "", 99)
 
     def delete(process: SimulatedProcess) -> None:
         process.world.records("c-1").deleted_after = 0
@@ -294,7 +294,7 @@ def test_a_conductor_may_have_records_of_its_own() -> None:
         def exists(self) -> bool:
             return True
 
-        def set_status(self, status: ClusterStatus, _: str) -> None:
+        def set_status(self, status: ClusterStatus, _: str, version: int) -> None:
             self.world.shown[self.cluster] = status
 
     class World(SimulatedWorld):
