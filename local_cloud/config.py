@@ -16,6 +16,12 @@ CLOUDS = ("admin", "demo", "demo2")
 """Name of a cloud in clouds.yaml, of its user and of its project; the last two are plain members."""
 RPC_THREADS = 6
 
+POLICY = """\
+[oslo_policy]
+policy_file = {state}/policy.json
+"""
+"""An empty one: for a file that is not there all folders are searched at each request."""
+
 CREDENTIALS = """\
 auth_type = password
 auth_url = {keystone}/v3
@@ -77,6 +83,8 @@ reclaim_instance_interval = {reclaim}
 vif_plugging_is_fatal = false
 vif_plugging_timeout = 0
 periodic_fuzzy_delay = 0
+report_interval = 60
+service_down_time = 600
 [api_database]
 connection = sqlite:///{state}/nova_api.db
 [database]
@@ -105,6 +113,7 @@ token = admin
 [glance]
 endpoint_override = {image}
 num_retries = 0
+{policy}
 [filter_scheduler]
 enabled_filters = ComputeFilter
 host_subset_size = {hosts}
@@ -174,6 +183,7 @@ quota_security_group_rule = -1
 lock_path = {state}/locks
 [oslo_messaging_notifications]
 driver = noop
+{policy}
 [nova]
 region_name = {region}
 {credentials}
@@ -217,6 +227,7 @@ backend_url = file://{state}/locks
 lock_path = {state}/locks
 [oslo_messaging_notifications]
 driver = noop
+{policy}
 [nova]
 interface = internal
 {credentials}
@@ -280,8 +291,10 @@ def write(state: Path, ports: Mapping[str, int], settings: Settings) -> None:
         "region": REGION,
         "rpc_threads": RPC_THREADS,
         "credentials": CREDENTIALS.format(password=PASSWORD, **addresses),
+        "policy": POLICY.format(state=state),
         **addresses,
     }
     for name, template in templates(settings).items():
         (state / f"{name}.conf").write_text(template.format(**values))
+    (state / "policy.json").write_text("{}\n")
     (state / "clouds.yaml").write_text(clouds(ports))

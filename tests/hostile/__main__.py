@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from examples.cloud import local_cloud
 from hostile.proxy import Fault, Kind, suitable
-from hostile.scenes import ACTS, Clouds, Result, Unprepared, play
+from hostile.scenes import ACTS, Clouds, Result, play
 
 AT_ONCE: Final = 12
 """How many cases are played at the same time: most of the time of each is waiting."""
@@ -68,15 +68,11 @@ def cases(clouds: Clouds, folder: Path, acts: Sequence[str]) -> list[Case]:
 def played(clouds: Clouds, folder: Path, number: int, case: Case) -> Result:
     """Play one case."""
     name = f"{case.act.replace(' ', '-')}-{number}"
-    for again in ("", "-again"):
-        try:
-            return play(case.act, clouds.of(case.act), folder / f"{name}{again}", f"{name}{again}", case.fault, case.at)
-        except Unprepared as error:
-            unprepared = f"it could not be prepared: {error.__cause__}"
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is a breach of this case)
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            return Result((), 0, (f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})",), "")
-    return Result((), 0, (unprepared,), "")
+    try:
+        return play(case.act, clouds.of(case.act), folder / name, name, case.fault, case.at)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is a breach of this case)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return Result((), 0, (f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})",), "")
 
 
 def run(clouds: Clouds, folder: Path, chosen: Sequence[Case], at_once: int) -> list[tuple[Case, Result]]:

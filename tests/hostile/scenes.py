@@ -24,6 +24,8 @@ from rollback.plan import plan
 SETTINGS: Final = Settings(
     api_timeout_seconds=8, lease_seconds=8, settle_seconds=0.7, poll_seconds=0.25, delete_timeout_seconds=30
 )
+PATIENCE_SECONDS: Final = 60
+"""How long the cloud, which many cases share, may take for what comes before the fault and after it."""
 MOST_ROUNDS: Final = 6
 """In how many rounds everything must have come to an end once the faults have stopped."""
 PUBLIC_KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF4Z4HS1RKLmEBqvyRi4y8JN0CeOwJH6kVEL8CRV5vBF of nobody"
@@ -44,8 +46,9 @@ class Scene:
     errors: list[str] = attrs.field(factory=list)
 
     def handler(self, conductor: str) -> Handler:
-        url = f"sqlite:///{self.folder}/journal.db"
-        return Handler(Journal.open(url, upgrade=True, conductor=conductor, settings=SETTINGS), self.cloud, NoRecord)
+        file = self.folder / "journal.db"
+        journal = Journal.open(f"sqlite:///{file}", upgrade=not file.exists(), conductor=conductor, settings=SETTINGS)
+        return Handler(journal, self.cloud, NoRecord)
 
     # what a conductor does
 
@@ -154,15 +157,19 @@ class Scene:
         self.errors += [swept.problem for swept in delete_orphans(handler, sweep(handler)) if swept.problem]
 
     def settle(self) -> int:
-        """Bring everything to an end, now that the faults have stopped, and return how many rounds that took."""
+        """Bring everything to an end, now that the faults have stopped, and return how many rounds that took.
+
+        Each round recovers and rolls back, and sweeps once neither changes anything.
+        """
         for number in range(1, MOST_ROUNDS + 1):
             handler = self.handler(f"round {number}")
             with suppress(RollbackError, JournalError):
                 changed = bool(list(recover(handler)))
                 report = rollback_cluster(handler.journal, self.cloud, self.cluster, wait=True)
+                if changed or report.changed or not report.complete:
+                    continue
                 found = sweep(handler)
-                changed |= report.changed or bool([swept for swept in delete_orphans(handler, found) if swept.report])
-                if report.complete and not changed and not found.orphans:
+                if not found.orphans and not [swept for swept in delete_orphans(handler, found) if swept.report]:
                     return number
         return MOST_ROUNDS + 1
 
@@ -233,36 +240,28 @@ class Result:
     error: str
 
 
-class Unprepared(Exception):
-    """The cloud was too slow for what stands before the fault: nothing was tried yet."""
-
-
 def play(act: str, nova: dict[str, Any], folder: Path, name: str, fault: Fault | None = None, at: int = -1) -> Result:
-    """Do one act, with a fault at one of its calls, then let everything settle without faults and look at what is left.
-
-    Raises Unprepared.
-    """
+    """Do one act, with a fault at one of its calls, then let everything settle without faults and look at what is left."""
     folder.mkdir(parents=True)
     before, under_fault = ACTS[act]
     ports = (nova["ports"][service] for service in ("compute", "network", "volume") if service in nova["ports"])
     with HostileProxy(*ports, fault=fault, at=at, patience=SETTINGS.api_timeout_seconds) as proxy:
         config = OpenStackConfig(config_files=[nova["clouds_yaml"]], load_envvars=False)
         connection = Connection(config=config.get_one("demo", api_timeout=SETTINGS.api_timeout_seconds))
-        connection.session.session.proxies = {"http": proxy.url}
+        session = connection.session
         with closing(connection):
             scene = Scene(name, folder, nova, proxy, OpenStackCloud(connection))
-            try:
-                for prepare in before:
-                    prepare(scene)
-            except (RollbackError, JournalError) as error:
-                raise Unprepared from error
+            session.timeout = PATIENCE_SECONDS
+            for prepare in before:
+                prepare(scene)
+            session.timeout, session.session.proxies = SETTINGS.api_timeout_seconds, {"http": proxy.url}
             proxy.counts, error = True, ""
             try:
                 under_fault(scene)
             except (RollbackError, JournalError) as raised:
                 error = f"{type(raised).__name__}: {raised}"
-            proxy.counts = False
             proxy.await_late()
+            session.timeout, session.session.proxies = PATIENCE_SECONDS, {}
             rounds = scene.settle()
             breaches = [*scene.breaches()]
             if rounds > MOST_ROUNDS:
