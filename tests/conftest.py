@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import hypothesis
 import pytest
 from command import HISTORY, Run
 from servers.installed import installed
@@ -15,6 +16,9 @@ from servers.postgresql import PostgresqlServer
 
 from examples.cloud import local_cloud
 from journal.command_line import main
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 CLOUDS = {"nova", "running_full_cloud"}
 """The fixtures that start a cloud."""

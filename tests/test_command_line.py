@@ -183,7 +183,7 @@ def test_a_malformed_file_ends_with_2_and_one_message_that_names_the_line(run: R
     assert run("cluster", "list", "-f", "json")[1] == "[]\n", "nothing was changed"
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(noise=st.binary(max_size=40), at=st.integers(0, 6000))
 def test_a_damaged_file_never_ends_in_a_traceback(run: Run, tmp_path: Path, noise: bytes, at: int) -> None:
     text = HISTORY.read_bytes()

@@ -22,7 +22,7 @@ from journal.files import read_file, read_lines
 from projections.fold import fold
 from rollback.plan import plan
 
-FIXED = settings(deadline=None, derandomize=True, database=None)
+FIXED = settings(derandomize=True, database=None)
 MORE, FEWER = settings(FIXED, max_examples=300), settings(FIXED, max_examples=150)
 
 PLANS = dict(documents("plans"))

@@ -41,6 +41,7 @@ class Record:
         return self.cluster not in self.records.gone
 
     def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
+        assert version > 0
         if self.cluster in self.records.failing:
             raise ConnectionError("the conductor's database is away")
         self.records.told.setdefault(self.cluster, []).append((status, reason))

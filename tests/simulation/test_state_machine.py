@@ -165,6 +165,6 @@ class WorldMachine(RuleBasedStateMachine):
 
 
 WorldMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
+    max_examples=60, stateful_step_count=20, suppress_health_check=list(HealthCheck), derandomize=False
 )
 TestWorldMachine = WorldMachine.TestCase
