@@ -72,7 +72,7 @@ class Record:
         return True
 
     def set_status(self, status: ClusterStatus, reason: str, version: int) -> None:
-        self.said += f"{status} {reason}"
+        self.said += f"{status} {reason} as of {version}"
 
 
 def assert_hidden(where: str) -> None:

@@ -294,7 +294,7 @@ def test_a_conductor_may_have_records_of_its_own() -> None:
         def exists(self) -> bool:
             return True
 
-        def set_status(self, status: ClusterStatus, _: str, version: int) -> None:
+        def set_status(self, status: ClusterStatus, _reason: str, _version: int) -> None:
             self.world.shown[self.cluster] = status
 
     class World(SimulatedWorld):
