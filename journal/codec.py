@@ -31,6 +31,7 @@ LONGEST_SHOWN: Final = 60
 """Characters of a wrong value that a message shows."""
 
 _ENVELOPE: Final = ("stream", "version", "id", "type", "schema", "recorded_at", "epoch", "operation", "data")
+_ENVELOPES: Final = ({*_ENVELOPE}, {*_ENVELOPE, "hash"})
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 _RESOURCES: Final[Mapping[str, tuple[type[Any], ResourceKind]]] = {
@@ -55,9 +56,9 @@ Document = dict[str, Any]
 def to_document(event: Event) -> Document:
     """Return the event as plain JSON values; its `hash` only if it has one."""
     data = plain(event.data)
-    if isinstance(event.data, events.Intent):
+    if event.data.type == "intent":
         data.pop("kind", None)  # the action says it
-        data = {"step": data.pop("step"), "stage": data.pop("stage"), "action": event.data.action, **data}
+        data = {"step": data.pop("step"), "stage": data.pop("stage"), "action": cast("events.Intent", event.data).action, **data}
     document = {
         "stream": event.stream,
         "version": event.version,
@@ -80,10 +81,9 @@ def from_document(document: object) -> Event:
     try:
         envelope = _envelope(document)
         _check_schema(envelope["type"], envelope["schema"])
-        fields = {key: value for key, value in envelope.items() if key not in ("type", "schema", "data")}
         data = _data(envelope["type"], envelope["data"])
         _check_schema_of(data, envelope["schema"])
-        event = cast("_Envelope", _convert(fields, _Envelope)).with_data(data)
+        event = cast("_Envelope", _convert(envelope, _Envelope)).with_data(data)
         _check(event)
     except RecursionError as error:
         msg = "nested too deeply"
@@ -183,7 +183,8 @@ def _envelope(document: object) -> Document:
     if not isinstance(document, dict):
         msg = f"expected a JSON object, got {_shown(document)}"
         raise Malformed(msg)
-    _check_keys("event", document, required=_ENVELOPE, optional=("hash",))
+    if document.keys() not in _ENVELOPES:
+        _check_keys("event", document, required=_ENVELOPE, optional=("hash",))
     if "hash" in document and not (isinstance(document["hash"], str) and _HASH.fullmatch(document["hash"])):
         msg = f"hash is {_shown(document['hash'])}, expected 64 lower-case hex digits"
         raise Malformed(msg)
@@ -201,7 +202,8 @@ def _data(type_: str, data: object) -> Data:
             msg = f"unknown action {_shown(action)} of an intent, expected one of {', '.join(_INTENTS)}"
             raise Malformed(msg)
         what, cls = f"{type_} {action}", _INTENTS[action]
-        data = {key: value for key, value in data.items() if key != "action"}
+        data = data.copy()
+        del data["action"]
         if action in _RESOURCES:
             if "kind" in data:
                 msg = f"{what} has unknown field 'kind'"
@@ -227,6 +229,8 @@ class _Shape:
     required: tuple[str, ...]
     optional: Mapping[str, object]
     """The fields that can be left out, with what they are then."""
+    always: frozenset[str]
+    """The required ones as a set: what nearly every event has, and no more."""
     choices: Mapping[str, type[StrEnum]]
     rows: Mapping[str, type[Any]]
 
@@ -235,6 +239,7 @@ def _shape(cls: type[Any]) -> _Shape:
     fields = attrs.fields(attrs.resolve_types(cls))
     return _Shape(
         required=tuple(field.name for field in fields if field.default is attrs.NOTHING),
+        always=frozenset(field.name for field in fields if field.default is attrs.NOTHING),
         optional={f.name: [] if f.default == () else f.default for f in fields if f.default is not attrs.NOTHING},
         choices={f.name: f.type for f in fields if isinstance(f.type, type) and issubclass(f.type, StrEnum)},
         rows={f.name: row for f in fields if (row := _row_class(f.type)) is not None},
@@ -256,7 +261,8 @@ def _check_shape(what: str, values: object, cls: type[Any]) -> None:
         msg = f"a row of {what} is {_shown(values)}, expected an object"
         raise Malformed(msg)
     shape = _SHAPES[cls]
-    _check_keys(what, values, required=shape.required, optional=tuple(shape.optional))
+    if values.keys() != shape.always:
+        _check_keys(what, values, required=shape.required, optional=tuple(shape.optional))
     for name, default in shape.optional.items():
         if name in values and (values[name] is None or values[name] == default):
             msg = f"{name} of {what} is {_shown(values[name])}: leave it out instead"
@@ -414,8 +420,17 @@ def _way_of(kind: type[Any]) -> Callable[[Any], Any]:
         return lambda value: [plain(item) for item in value]
     if issubclass(kind, dict):
         return lambda value: {key: plain(item) for key, item in value.items()}
-    defaults = [(field.name, field.default) for field in attrs.fields(kind)]
-    return lambda value: {name: plain(item) for name, default in defaults if (item := getattr(value, name)) != default}
+    required = [field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING]
+    optional = [(field.name, field.default) for field in attrs.fields(kind) if field.default is not attrs.NOTHING]
+
+    def way(value: Any) -> Document:
+        document = {name: plain(getattr(value, name)) for name in required}
+        for name, default in optional:
+            if (item := getattr(value, name)) != default:
+                document[name] = plain(item)
+        return document
+
+    return way
 
 
 def _as_it_is(value: object) -> object:
@@ -423,7 +438,8 @@ def _as_it_is(value: object) -> object:
 
 
 def _timestamp(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 _WAYS: Final[dict[type[Any], Callable[[Any], Any]]] = {

@@ -59,6 +59,9 @@ ACTIONS: Final[Mapping[OperationKind, frozenset[str]]] = {
 }
 """Which actions an operation of each kind has. A sweep deletes in stage rollback only."""
 
+_RAISES_EPOCH: Final = OwnershipTaken | DeletionRequested
+_INSIDE: Final = Completion | Intent | OperationFinished
+"""What stands in an operation only."""
 _OTHERS: Final = tuple(kind for kind in ResourceKind if kind is not ResourceKind.SERVER)
 _NO_OPEN_CREATE: Final = frozenset(OperationOutcome) - {OperationOutcome.FAILED, OperationOutcome.ABANDONED}
 
@@ -105,13 +108,13 @@ class StreamRules:
         """Take the next event in. Raises OutOfOrder if it cannot stand here; these rules are of no more use then."""
         self._check_envelope(event)
         self._check_operation(event)
-        match event.data:
-            case OperationStarted():
-                self._start(event, event.data)
+        match event.data:  # what there is most of comes first
+            case Completion():
+                self._complete(_operation_id(event), event.data)
             case (
                 CreateServer()
-                | CreateResource()
                 | DeleteServer()
+                | CreateResource()
                 | DeleteResource()
                 | Decommission()
                 | Configure()
@@ -119,8 +122,8 @@ class StreamRules:
                 | Custom()
             ):
                 self._begin(_operation_id(event), event.data)
-            case Completion():
-                self._complete(_operation_id(event), event.data)
+            case OperationStarted():
+                self._start(event, event.data)
             case OperationFinished():
                 self._finish(_operation_id(event), event.data)
             case InventoryObserved():
@@ -152,7 +155,7 @@ class StreamRules:
             raise OutOfOrder(msg)
         if self.version == 0:
             return
-        raises_epoch = isinstance(event.data, OwnershipTaken | DeletionRequested)
+        raises_epoch = isinstance(event.data, _RAISES_EPOCH)
         if event.epoch > self.epoch and not raises_epoch:
             msg = (
                 f"epoch rises from {self.epoch} to {event.epoch} in {event.type}, expected only in "
@@ -173,7 +176,7 @@ class StreamRules:
                 msg = f"operation {id_} was started before"
                 raise OutOfOrder(msg)
             return
-        inside = isinstance(data, Intent | Completion | OperationFinished)
+        inside = isinstance(data, _INSIDE)
         if id_ is None:
             if inside:
                 msg = f"{event.type} outside an operation"

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import attrs
 
-from journal.codec import Document, digest, to_document
+from journal.codec import Document, digest, from_document, to_document
 from journal.errors import DamagedStream
 from journal.events import Event, Intent
 from journal.snapshot import Snapshot
@@ -198,9 +198,13 @@ def unfinished_step(event: Event, intent: Intent) -> UnfinishedStep:
 
 
 def chained(previous_hash: str, events: Sequence[Event]) -> tuple[Event, ...]:
-    """Return the events with their hashes, chained one to the other from `previous_hash` on."""
+    """Return the events as whoever reads them will find them, chained one to the other from `previous_hash` on.
+
+    Raises Malformed for what the catalogue does not allow.
+    """
     result = []
     for event in events:
-        previous_hash = digest(previous_hash, to_document(event))
-        result.append(attrs.evolve(event, hash=previous_hash))
+        document = to_document(event)
+        document["hash"] = previous_hash = digest(previous_hash, document)
+        result.append(from_document(document))
     return tuple(result)

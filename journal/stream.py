@@ -7,7 +7,7 @@ from typing import Final, Self
 from uuid import UUID, uuid4
 
 from journal.clock import Clock
-from journal.codec import FIRST_HASH, from_document, to_document
+from journal.codec import FIRST_HASH
 from journal.errors import DamagedStream, Fenced, OutOfOrder, StoreError, StreamArchived, VersionConflict
 from journal.events import Data, DeletionRequested, Event, OperationStarted, OwnershipTaken, ResourceKind
 from journal.redaction import redacted
@@ -195,15 +195,12 @@ class Stream:
             Event(self.id, version, self._new_id(), now, epoch, operation, redacted(item))
             for version, (item, operation) in enumerate(entries, start=self.version + 1)
         ]
-        for draft in drafts:
-            from_document(to_document(draft))
+        events = chained(previous, drafts)
         expected_epoch = self.current_epoch
         try:
-            for draft in drafts:
-                self._rules.admit(draft)
-            stored = self._store.append(
-                chained(previous, drafts), previous_hash=previous, expected_epoch=expected_epoch, claim=claim
-            )
+            for event in events:
+                self._rules.admit(event)
+            stored = self._store.append(events, previous_hash=previous, expected_epoch=expected_epoch, claim=claim)
         except BaseException as error:
             self._restart_rules()
             if isinstance(error, OutOfOrder):

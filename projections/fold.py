@@ -6,7 +6,7 @@ as a pure function of a history. Events must have passed `journal.rules`.
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Self, assert_never
+from typing import Final, Self, assert_never
 from uuid import UUID
 
 import attrs
@@ -52,6 +52,9 @@ from journal.events import (
     listed_in,
 )
 
+_LISTS_WHAT_IT_COVERS: Final = Configure | Start | Custom
+"""The steps that cover everything if they list nothing."""
+
 
 @attrs.define(eq=False)
 class Step:
@@ -87,7 +90,7 @@ class Step:
     @property
     def covers_all(self) -> bool:
         """Whether the step lists nothing and so covers whatever is in the cluster."""
-        return isinstance(self.intent, Configure | Start | Custom) and not self.intent.server_ids
+        return isinstance(self.intent, _LISTS_WHAT_IT_COVERS) and not self.intent.server_ids
 
     @property
     def may_hold_data(self) -> bool:
@@ -307,13 +310,13 @@ class History:
         """Take the next event in, and return the history itself."""
         self.stream, self.version, self.epoch = event.stream, event.version, event.epoch
         version, data = event.version, event.data
-        match data:
-            case OperationStarted():
-                self._start(event, data)
+        match data:  # what there is most of comes first
+            case Completion():
+                self._complete(version, data)
             case (
                 CreateServer()
-                | CreateResource()
                 | DeleteServer()
+                | CreateResource()
                 | DeleteResource()
                 | Decommission()
                 | Configure()
@@ -321,8 +324,8 @@ class History:
                 | Custom()
             ):
                 self._begin(event, data)
-            case Completion():
-                self._complete(version, data)
+            case OperationStarted():
+                self._start(event, data)
             case OperationFinished():
                 self._finish(event, data)
             case InventoryObserved():

@@ -6,6 +6,7 @@ arrived: reading back and finding nothing proves nothing.
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import groupby
 from typing import Any, Final, Literal
 
 import attrs
@@ -14,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Double, Insert, Update, bindpa
 from sqlalchemy.exc import DBAPIError
 from tenacity import RetryError
 
-from journal.codec import to_document
+from journal.codec import Document, to_document
 from journal.errors import (
     AppendOutcomeUnknown,
     EventIdReused,
@@ -30,7 +31,8 @@ from journal.sql.engine import Database
 from journal.sql.engines.backend import Away, Failure
 from journal.sql.heads import head_of
 from journal.sql.schema import EVENTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
-from journal.store import Claim, Head, unfinished_step
+from journal.store import Claim, Head
+from journal.wording import subject
 
 
 @attrs.define
@@ -44,6 +46,11 @@ class Append:
     claim: Claim | None
     may_be_recorded: bool = False
     """Whether a COMMIT was on its way when the database went away."""
+    documents: Sequence[Document] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the documents here, where nobody waits for it."""
+        self.documents = [to_document(event) for event in self.events]
 
     def run(self) -> tuple[Event, ...]:
         """Append, and return the events once they are durable. Raises what `EventStore.append` raises."""
@@ -56,13 +63,6 @@ class Append:
         except StoreUnavailable as error:
             raise self._unsettled(str(error)) or error from error
 
-    def apply(self, connection: Connection) -> bool:
-        """Do it in a transaction. Return whether the guard row was hit; if not, nothing was changed."""
-        hit = self._swap(connection)
-        if hit:
-            self._insert(connection)
-        return hit
-
     def _unsettled(self, why: str) -> AppendOutcomeUnknown | None:
         return AppendOutcomeUnknown(self.events[0].stream, self.events[0].version, why) if self.may_be_recorded else None
 
@@ -74,9 +74,12 @@ class Append:
         committing = False
         try:
             with self.database.engine.connect() as connection, connection.begin() as transaction:
-                hit = self.apply(connection)
-                committing = True
-                transaction.commit()
+                hit = record(connection, [self])
+                if hit:
+                    committing = True
+                    transaction.commit()
+                else:
+                    transaction.rollback()
                 return hit
         except DBAPIError as error:
             failure = self.database.backend.failure(error)
@@ -87,8 +90,8 @@ class Append:
                 raise self.database.unavailable(error) from error
             raise Away(self.database.told(error)) from error
 
-    def _swap(self, connection: Connection) -> bool:
-        """Compare and swap the guard row, or insert a new stream's. Return whether exactly this row was hit."""
+    def swap(self) -> tuple[Insert | Update, dict[str, Any]]:
+        """Return the statement that compares and swaps the guard row, or inserts a new stream's, and its values."""
         first, last = self.events[0], self.events[-1]
         values: dict[str, Any] = {"version": last.version, "head_hash": last.hash, "epoch": last.epoch}
         if self.claim is not None:
@@ -100,24 +103,9 @@ class Append:
             elif isinstance(event.data, OperationFinished):
                 values["operation"] = None
         if first.version == 1:
-            connection.execute(_new_stream(takes), {"operation": None, **values, "stream": first.stream})
-            return True
+            return _new_stream(takes), {"operation": None, **values, "stream": first.stream}
         expected = {"before": first.version - 1, "epoch_before": self.expected_epoch, "hash_before": self.previous_hash}
-        statement = _swapped(takes, sets_operation="operation" in values)
-        return connection.execute(statement, {**values, **expected, "stream": first.stream}).rowcount == 1
-
-    def _insert(self, connection: Connection) -> None:
-        connection.execute(_INSERT_EVENTS, [event_row(event) for event in self.events])
-        for event in self.events:
-            match event.data:
-                case Completion(step=step):
-                    connection.execute(_STEP_COMPLETED, {"done": str(step)})
-                case OperationFinished():
-                    connection.execute(_OPERATION_FINISHED, {"stream": event.stream})
-                case data if isinstance(data, Intent):
-                    connection.execute(_STEP_BEGUN, unfinished_row(event, data))
-                case _:
-                    pass
+        return _swapped(takes, sets_operation="operation" in values), {**values, **expected, "stream": first.stream}
 
     def _decide(self) -> tuple[Event, ...]:
         """Say why the guard row was not hit: recorded before, or refused, and by what."""
@@ -155,6 +143,53 @@ class Append:
         if (head.version, head.hash) != (last.version, last.hash):
             raise StreamArchived(head.stream, archive)
         return tuple(self.events)
+
+
+def record(connection: Connection, appends: Sequence[Append]) -> bool:
+    """Do appends in one transaction, in this order. Return whether each hit its guard row; if not, undo the transaction."""
+    for statement, swaps in groupby((append.swap() for append in appends), key=lambda swap: swap[0]):
+        values = [each for _, each in swaps]
+        done = connection.execute(statement, values)
+        if isinstance(statement, Update) and done.rowcount != len(values):
+            return False
+    index = _IndexChanges()
+    for append in appends:
+        for event, document in zip(append.events, append.documents, strict=True):
+            index.take(event, document)
+    for change, rows in (
+        (_INSERT_EVENTS, [event_row(document) for append in appends for document in append.documents]),
+        (_OPERATION_FINISHED, [{"stream": stream} for stream in index.ended]),
+        (_STEP_BEGUN, [*index.begun.values()]),
+        (_STEP_COMPLETED, [{"done": step} for step in index.done]),
+    ):
+        if rows:
+            connection.execute(change, rows)
+    return True
+
+
+@attrs.define
+class _IndexChanges:
+    """What appends change in the index of unfinished steps, taken together."""
+
+    ended: set[str] = attrs.field(factory=set)
+    """The streams of which an operation ended: all that was unfinished before is not any more."""
+    begun: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    done: list[str] = attrs.field(factory=list)
+
+    def take(self, event: Event, document: Document) -> None:
+        """Take in the next event."""
+        match event.data:
+            case Completion():
+                step = document["data"]["step"]
+                if self.begun.pop(step, None) is None:
+                    self.done.append(step)
+            case OperationFinished():
+                self.ended.add(event.stream)
+                self.begun = {step: row for step, row in self.begun.items() if row["stream_id"] != event.stream}
+            case data if isinstance(data, Intent):
+                self.begun[document["data"]["step"]] = unfinished_row(document, data)
+            case _:
+                pass
 
 
 # The statements are made once: making them costs as much as running them.
@@ -205,25 +240,15 @@ def _values(takes: Takes) -> dict[str, Any]:
     return values
 
 
-def event_row(event: Event) -> dict[str, Any]:
+def event_row(document: Document) -> dict[str, Any]:
     """Return the row of a chained event."""
-    document = to_document(event)
-    data = msgspec.json.encode(document["data"]).decode()
     row = {key: document[key] for key in ("version", "type", "schema", "recorded_at", "epoch", "operation", "hash")}
-    return {"stream_id": event.stream, "event_id": document["id"], "data": data, **row}
+    data = msgspec.json.encode(document["data"]).decode()
+    return {"stream_id": document["stream"], "event_id": document["id"], "data": data, **row}
 
 
-def unfinished_row(event: Event, intent: Intent) -> dict[str, Any]:
+def unfinished_row(document: Document, intent: Intent) -> dict[str, Any]:
     """Return an intent as the index of unfinished steps has it."""
-    entry, document = unfinished_step(event, intent), to_document(event)
-    return {
-        "step": str(entry.step),
-        "stream_id": entry.stream,
-        "version": entry.version,
-        "operation": str(entry.operation),
-        "stage": entry.stage,
-        "action": entry.action,
-        "subject": entry.subject,
-        "recorded_at": document["recorded_at"],
-        "deadline": document["data"]["deadline"],
-    }
+    row = {key: document[key] for key in ("version", "operation", "recorded_at")}
+    row |= {key: document["data"][key] for key in ("step", "stage", "action", "deadline")}
+    return {"stream_id": document["stream"], "subject": subject(intent), **row}

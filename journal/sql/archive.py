@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
+from journal.codec import to_document
 from journal.errors import JournalRegressed, OwnerAlive, StreamArchived, VersionConflict
 from journal.events import Event
 from journal.sql.append import event_row, is_free
@@ -68,7 +69,7 @@ def restore(database: Database, stream: str, read: Callable[[], Iterable[Event]]
         last: Event | None = None
         events = iter(read())
         while page := list(islice(events, PAGE)):
-            connection.execute(insert(EVENTS), [event_row(event) for event in page])
+            connection.execute(insert(EVENTS), [event_row(to_document(event)) for event in page])
             last = page[-1]
         version, hash_ = (0, None) if last is None else (last.version, last.hash)
         same = archived & (STREAMS.c.version == version) & (STREAMS.c.head_hash == hash_)

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from journal.events import Event
-from journal.sql.append import Append
+from journal.sql.append import Append, record
 from journal.sql.engine import Database
 from journal.sql.fork import renew_after_fork
 
@@ -24,8 +24,8 @@ MOST_AT_ONCE: Final = 100
 class _Waiting:
     append: Append
     tried: bool = False
-    hit: bool = False
-    """Whether its guard row was hit in a transaction that committed; if not, it has to go alone."""
+    recorded: bool = False
+    """Whether the transaction that it went with has committed; if not, it has to go alone."""
 
 
 class GroupCommit:
@@ -54,7 +54,7 @@ class GroupCommit:
         with self._turn:
             while not mine.tried:
                 self._commit(self._next())
-        return tuple(append.events) if mine.hit else append.run()
+        return tuple(append.events) if mine.recorded else append.run()
 
     def _next(self) -> Sequence[_Waiting]:
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
@@ -62,20 +62,22 @@ class GroupCommit:
         return sorted(batch, key=lambda waiting: (waiting.append.events[0].stream, waiting.append.events[0].version))
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
-        """Record a batch in one transaction. If that fails each goes alone, so that a bad one does not fail the others."""
+        """Record a batch in one transaction. If one of it fails, each goes alone: a bad one fails no other."""
         for waiting in batch:
             waiting.tried = True
-        committing = False
+        committing = recorded = False
         try:
             with self._database.engine.connect() as connection, connection.begin() as transaction:
-                hits = [waiting.append.apply(connection) for waiting in batch]
-                committing = True
-                transaction.commit()
+                if record(connection, [waiting.append for waiting in batch]):
+                    committing = True
+                    transaction.commit()
+                    recorded = True
+                else:
+                    transaction.rollback()
         except BaseException as error:
             for waiting in batch:
                 waiting.append.may_be_recorded = committing
             if not isinstance(error, Exception):
                 raise  # an interrupt is this thread's own; an error may be a neighbour's
-        else:
-            for waiting, hit in zip(batch, hits, strict=True):
-                waiting.hit = hit
+        for waiting in batch:
+            waiting.recorded = recorded

@@ -352,7 +352,7 @@ def test_a_cluster_with_a_server_that_landed_late_is_kept(after: list[Data], rea
 def test_a_late_server_that_was_deleted_since_keeps_nothing() -> None:
     delete = DeleteServer(uuid4(), Stage.ROLLBACK, T0, "vm-9")
     late = SeenResources()
-    for each in events(seen(LATE), delete, Completion(delete.step, StepOutcome.FAILED, reason="HTTP 409")):
+    for each in events(seen(LATE), delete, Completion(delete.step, StepOutcome.FAILED, reason="HTTP 409"), after=2):
         late.apply(each)
     assert set(late.there) == {"vm-9"}
     for each in events(Completion(delete.step, StepOutcome.SUCCEEDED)):
@@ -366,7 +366,7 @@ def test_a_keypair_keeps_its_cluster_until_its_own_user_does_not_see_it() -> Non
 
     def look(user: str, *shown: ObservedResource) -> set[str]:
         kinds = (ResourceKind.KEYPAIR,)
-        for each in events(attrs.evolve(seen(), resources=shown, kinds=kinds, user=user)):
+        for each in events(attrs.evolve(seen(), resources=shown, kinds=kinds, user=user), after=2):
             late.apply(each)
         return set(late.there)
 

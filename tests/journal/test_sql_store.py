@@ -13,6 +13,7 @@ from builders import create_server, events
 from contracts.store import StoreContract, begin, follow
 from sqlalchemy import delete, event, insert, text
 
+from journal.codec import to_document
 from journal.errors import SchemaNotCurrent, StoreError, StoreUnavailable
 from journal.events import HoldPlaced
 from journal.sql.append import event_row
@@ -134,7 +135,7 @@ def test_verify_finds_an_event_that_was_forged_with_its_hash(path: Path, store: 
     with closing(Database(parsed(f"sqlite:///{path}"))) as database, database.engine.begin() as connection:
         connection.execute(text("DROP TRIGGER events_refuse_DELETE"))
         connection.execute(delete(EVENTS).where(EVENTS.c.version == version))
-        connection.execute(insert(EVENTS).values(event_row(forged)))
+        connection.execute(insert(EVENTS).values(event_row(to_document(forged))))
     (head,) = store.heads()
     *good, damage = verify_stream(store, head)
     assert set(good) == {None}

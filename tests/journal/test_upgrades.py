@@ -16,6 +16,7 @@ from builders import create_server
 from contracts.store import begin, finished, follow
 from sqlalchemy import MetaData, event, insert, select
 
+from journal.codec import to_document
 from journal.errors import SchemaNotCurrent, StoreError
 from journal.events import CreateServer, Event
 from journal.memory import MemoryStore
@@ -59,10 +60,10 @@ def history(database: Database) -> list[Event]:
     with database.engine.begin() as connection:
         guard = {"stream_id": "c-1", "version": 2, "head_hash": head.hash, "epoch": 1, "operation": str(head.operation)}
         connection.execute(insert(tables.tables["streams"]).values(guard))
-        connection.execute(insert(tables.tables["events"]), [event_row(event) for event in history])
+        connection.execute(insert(tables.tables["events"]), [event_row(to_document(event)) for event in history])
         step = history[-1].data
         assert isinstance(step, CreateServer)
-        connection.execute(insert(tables.tables["unfinished_steps"]).values(unfinished_row(history[-1], step)))
+        connection.execute(insert(tables.tables["unfinished_steps"]).values(unfinished_row(to_document(history[-1]), step)))
     return history
 
 
