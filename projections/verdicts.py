@@ -9,6 +9,7 @@ what a server that stays still uses.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from functools import partial
 from itertools import chain
 from typing import Final
 from uuid import UUID
@@ -180,12 +181,12 @@ def _unasked(case: Case) -> Judgement:
     return NEW, DELETE, because, (create.operation.finished,)
 
 
-def _victim_in(*stages: Stage) -> Callable[[Case], bool]:
-    return lambda case: case.reading.scale_stage in stages and case.is_victim
+def _is_victim(stages: Collection[Stage], case: Case) -> bool:
+    return case.reading.scale_stage in stages and case.is_victim
 
 
-def _created_in(*stages: Stage) -> Callable[[Case], bool]:
-    return lambda case: case.reading.scale_stage in stages and case.created_in_unfinished
+def _is_created(stages: Collection[Stage], case: Case) -> bool:
+    return case.reading.scale_stage in stages and case.created_in_unfinished
 
 
 def _victim_versions(case: Case) -> tuple[int, ...]:
@@ -275,11 +276,11 @@ TABLE: Final = (
     Row(5, lambda case: case.history.deletion_asked is not None, _deletion),
     Row(6, _in_create, _new_in_create),
     Row(7, _is_unasked_and_unused, _unasked),
-    Row(8, _victim_in(Stage.DECOMMISSION), _victim_decommissioning),
-    Row(9, _created_in(Stage.INFRASTRUCTURE), _created_in_infrastructure),
-    Row(10, _victim_in(Stage.INFRASTRUCTURE), _victim_in_infrastructure),
-    Row(11, _created_in(*WORKING), _created_while_working),
-    Row(12, _victim_in(*WORKING), _victim_while_working),
+    Row(8, partial(_is_victim, (Stage.DECOMMISSION,)), _victim_decommissioning),
+    Row(9, partial(_is_created, (Stage.INFRASTRUCTURE,)), _created_in_infrastructure),
+    Row(10, partial(_is_victim, (Stage.INFRASTRUCTURE,)), _victim_in_infrastructure),
+    Row(11, partial(_is_created, WORKING), _created_while_working),
+    Row(12, partial(_is_victim, WORKING), _victim_while_working),
     Row(13, lambda case: case.left_over is not None, _left_over),
     Row(14, _is_failed_create_unused, _failed_create),
     Row(15, lambda _case: True, _in_service),

@@ -2,10 +2,11 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 
 import attrs
 import pytest
-from histories import expected, history, named
+from histories import GOLDEN, expected, history, named
 
 from journal.codec import from_document, to_document
 from journal.events import Event, PlanAction, PlanMade, VerdictName
@@ -15,6 +16,7 @@ from projections.verdicts import Verdict
 from rollback.plan import Plan, plan
 
 ROWS = range(1, 17)
+TOLD = GOLDEN / "told.txt"
 
 CAUSES = {
     "deleted, yet there": r"^it was deleted",
@@ -58,6 +60,22 @@ def test_a_golden_history_replays_to_its_plan(name: str) -> None:
         "verdicts": {key(v): {"verdict": v.verdict, "action": v.action} for v in found.verdicts},
     } == expected("plans", name)
     assert len({key(v) for v in found.verdicts}) == len(found.verdicts)
+
+
+def test_each_verdict_says_why_as_it_did(request: pytest.FixtureRequest) -> None:
+    """`--update-plans` writes the file anew, to be read before it is kept."""
+    told = "\n".join(line for name in named("plans") for line in told_of(name)) + "\n"
+    if request.config.getoption("--update-plans"):
+        TOLD.write_text(told)
+    assert told == TOLD.read_text()
+
+
+def told_of(name: str) -> Iterator[str]:
+    """Yield what a plan says of each resource: row, verdict, what it is of, by which events, and why."""
+    yield f"\n{name}"
+    for verdict in plan_of(name).verdicts:
+        evidence = " ".join(map(str, verdict.evidence))
+        yield f"  {verdict.row} {verdict.verdict} {verdict.about} [{evidence}] {verdict.because}"
 
 
 @pytest.mark.parametrize("name", named("plans"))
