@@ -3,7 +3,7 @@ VENV := .venv
 CLOUD_VENV := .venv-cloud
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help demo test docs durability soak faults size simulate bench lint cloud clean
+.PHONY: help demo test docs durability soak faults size simulate mutants bench lint cloud clean
 
 help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
@@ -13,6 +13,7 @@ help:
 	@echo "make soak        conductors killed and stopped at random on a real Nova, on every engine (about an hour)"
 	@echo "make faults      every fault of the network at every call to a real Nova, Neutron and Cinder (about an hour)"
 	@echo "make simulate    100,000 schedules of a simulated world, from a random seed: SCHEDULES=… SEED=… (about ten minutes)"
+	@echo "make mutants     small bugs by the thousand in what decides: a test must find each (about half an hour)"
 	@echo "make size        a thousand servers on a real Nova, rolled back with every request counted (about half an hour)"
 	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying and listing a million events"
 	@echo "make lint        ruff, mypy, import contracts"
@@ -47,6 +48,9 @@ faults: $(VENV)/ready $(CLOUD_VENV)/ready
 simulate: $(VENV)/ready
 	PYTHONPATH=.:tests $(VENV)/bin/python -m simulate $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED))
 
+mutants: $(VENV)/mutants
+	PYTHONPATH=.:tests $(VENV)/bin/python -m mutants $(MUTANTS)
+
 size: $(VENV)/ready $(CLOUD_VENV)/ready
 	PYTHONPATH=.:tests $(VENV)/bin/python -m size $(SIZE)
 
@@ -70,6 +74,10 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --upgrade "pip>=25.1" setuptools
 	@PYTHONWARNINGS="ignore:Editable installation" $(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group test --group lint --group docs --editable ".[mariadb,metrics,openstack,postgresql,tracing]"
+	@touch $@
+
+$(VENV)/mutants: $(VENV)/ready
+	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group mutants
 	@touch $@
 
 $(CLOUD_VENV)/ready: local_cloud/requirements.txt local_cloud/constraints.txt
