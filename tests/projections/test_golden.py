@@ -71,9 +71,11 @@ def test_each_verdict_says_why_as_it_did(request: pytest.FixtureRequest) -> None
 
 
 def told_of(name: str) -> Iterator[str]:
-    """Yield what a plan says of each resource: row, verdict, what it is of, by which events, and why."""
-    yield f"\n{name}"
-    for verdict in plan_of(name).verdicts:
+    """Yield what a plan says of the cluster and of each resource: row, verdict, what it is of, by which events, and why."""
+    found = plan_of(name)
+    document = found.document()
+    yield f"\n{name}: {document['cluster_status']} at version {document['version']} in operation {document['operation']}"
+    for verdict in found.verdicts:
         evidence = " ".join(map(str, verdict.evidence))
         yield f"  {verdict.row} {verdict.verdict} {verdict.about} [{evidence}] {verdict.because}"
 
