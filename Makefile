@@ -3,7 +3,7 @@ VENV := .venv
 CLOUD_VENV := .venv-cloud
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help demo test docs durability soak faults size simulate mutants bench lint cloud clean
+.PHONY: help demo test docs durability soak faults size simulate mutants bench growth lint cloud clean
 
 help:
 	@echo "make demo        see the point: a conductor is killed on a real Nova, and everything is cleaned up"
@@ -15,7 +15,8 @@ help:
 	@echo "make simulate    100,000 schedules of a simulated world, from a random seed: SCHEDULES=… SEED=… (about ten minutes)"
 	@echo "make mutants     small bugs by the thousand in what decides: a test must find each (about half an hour)"
 	@echo "make size        a thousand servers on a real Nova, rolled back with every request counted (about half an hour)"
-	@echo "make bench       durable appends a second as ratios to the raw driver, and verifying and listing a million events"
+	@echo "make bench       this library, its peers and the raw driver side by side, as ratios: BENCH=… (about half an hour)"
+	@echo "make growth      how cost grows with history, as plots in docs/benchmarks (about half an hour)"
 	@echo "make lint        ruff, mypy, import contracts"
 	@echo "make cloud       run the local cloud until Ctrl-C"
 	@echo "make clean       remove the environments and the local cloud's state"
@@ -55,9 +56,13 @@ size: $(VENV)/ready $(CLOUD_VENV)/ready
 	PYTHONPATH=.:tests $(VENV)/bin/python -m size $(SIZE)
 
 bench: $(VENV)/ready
-	$(VENV)/bin/python -m benchmarks.appends
-	$(VENV)/bin/python -m benchmarks.verification
-	$(VENV)/bin/python -m benchmarks.looking
+	@tests/servers/install.sh
+	PYTHONPATH=.:tests $(VENV)/bin/python -m benchmarks $(BENCH)
+
+growth: $(VENV)/ready
+	@tests/servers/install.sh
+	@$(VENV)/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --group bench
+	PYTHONPATH=.:tests $(VENV)/bin/python -m benchmarks --peers none --growth $(GROWTH)
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
@@ -87,4 +92,4 @@ $(CLOUD_VENV)/ready: local_cloud/requirements.txt local_cloud/constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(CLOUD_VENV) .cloud build/docs
+	rm -rf $(VENV) $(CLOUD_VENV) .venv-bench .cloud build/docs
