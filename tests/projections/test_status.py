@@ -1,8 +1,12 @@
 """What people are shown of a cluster, of its operations and of its steps."""
 
+import attrs
+
+from journal.events import Configure
 from projections.fold import History, fold
 from projections.status import operation_outcome, past_status, shown_status, step_outcome
 from projections.users import named
+from projections.verdicts import verdicts
 from rollback.testing import HistoryBuilder
 
 
@@ -35,6 +39,28 @@ def test_a_cluster_at_rest_is_what_it_ended_as_whoever_owns_it() -> None:
 
 def test_a_cluster_at_rest_with_something_left_to_do_is_an_error() -> None:
     assert shown(fold(active().resolve("id-w1", "unneeded").events)) == ("Error", "Error", "Error")
+
+
+def test_a_cluster_without_anything_is_deleted_once_that_was_asked_for() -> None:
+    assert shown(fold(HistoryBuilder().create().finish().request_deletion().events)) == ("Deleted", "Deleted", "Deleted")
+
+
+def test_what_has_no_name_is_told_by_its_id() -> None:
+    history = HistoryBuilder().create().finish()
+    history.observe({"vm-9": None})
+    (verdict,) = verdicts(fold(history.events))
+    assert attrs.evolve(verdict, name="").about == "server vm-9"
+
+
+def test_a_scale_that_failed_at_work_is_why_what_it_made_is_kept() -> None:
+    """The first step at work is the evidence, where none of them covered what was made."""
+    history = active().scale()
+    history.create_server("w2").succeeded()
+    history.configure("id-w1").succeeded()
+    history.start("id-w1")
+    kept = next(verdict for verdict in verdicts(fold(history.events)) if verdict.id == "id-w2")
+    at_work = next(event.version for event in history.events if isinstance(event.data, Configure))
+    assert (kept.row, at_work in kept.evidence, history.events[-1].version in kept.evidence) == (11, True, False)
 
 
 def test_an_operation_ended_was_taken_over_runs_or_does_not() -> None:
