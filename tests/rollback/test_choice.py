@@ -13,12 +13,13 @@ from journal.files import read_file
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from projections.fold import History, fold
-from rollback.choice import Choice, Most, expected
+from rollback.choice import Choice, Most, differences, expected
 from rollback.compensator import Report, preview, rollback_cluster
 from rollback.errors import ChoiceRefused
 from rollback.plan import Plan, plan
 from rollback.testing.clock import SimulatedClock
 from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.histories import HistoryBuilder
 from rollback.testing.threads import SimulatedThreads
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "plans"
@@ -74,9 +75,15 @@ def test_a_limit_is_a_number_or_a_share(most: str, number: int) -> None:
     assert str(Most.read(most)) == most
 
 
-@pytest.mark.parametrize("text", ["", "-1", "-1%", "101%", "x", "1.5", "%", "nan%"])
+@pytest.mark.parametrize("text", ["", "x", "1.5", "%"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="could not|invalid|convert"):
+        Most.read(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "-1%", "101%", "nan%"])
 def test_what_is_no_limit_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="expected|could not|invalid|convert"):
+    with pytest.raises(ValueError, match="^expected a number, or a share of at most 100%$"):
         Most.read(text)
 
 
@@ -177,17 +184,18 @@ def test_a_server_that_turns_up_meanwhile_is_not_deleted_where_others_were_named
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ({"only": ["vm-7"]}, "the plan says nothing of vm-7"),
-        ({"keep": ["vm-7", "vm-8"]}, "the plan says nothing of vm-7, vm-8"),
-        ({"only": ["vm-1"]}, r"does not delete all of what was named.*\n  server vm-1: keep \(unsafe\), because"),
+        ({"only": ["vm-7"]}, r"the plan says nothing of vm-7\. Nothing was changed\.$"),
+        ({"keep": ["vm-7", "vm-8"]}, r"the plan says nothing of vm-7, vm-8\. Nothing was changed\.$"),
+        ({"only": ["vm-1"]}, "the plan does not delete all of what was named.*\n  server vm-1: keep .unsafe., because"),
     ],
 )
 def test_a_choice_that_does_not_fit_the_plan_changes_nothing(world: World, choice: dict[str, Any], said: str) -> None:
     world.journal.resolve("c-1", "vm-1", Word.UNSAFE, by="ops", reason="mine")
     version = world.version
     for attempt in (world.preview, world.rollback):
-        with pytest.raises(ChoiceRefused, match=said):
+        with pytest.raises(ChoiceRefused, match=f"^Cluster 'c-1': {said}") as refused:
             attempt(**choice)
+        assert refused.value.cluster == "c-1"
     assert (world.version, len(world.there)) == (version, 4)
 
 
@@ -226,6 +234,18 @@ def test_another_plan_is_refused_and_the_difference_shown(world: World) -> None:
         "  server vm-4: delete (new) → none (gone)",
     ]
     assert (world.version, world.there) == (version, {"vm-1", "vm-2", "vm-3"})
+
+
+def test_what_only_one_of_two_plans_has_is_a_difference_too() -> None:
+    made = HistoryBuilder().create()
+    found = made.create_server("found")
+    made.create_server("in flight")
+    before = plan(fold(made.events))
+    after = plan(fold(made.observe({"id-found": "found"}, complete=False).events))
+    assert sorted(differences(before.as_event(), after)) == [
+        f"create {found.id}: find (in_doubt) → not in the plan",
+        "server id-found: not in the plan → delete (new)",
+    ]
 
 
 def test_what_the_plan_came_to_meanwhile_is_not_carried_out(world: World) -> None:
