@@ -57,8 +57,6 @@ def settled_steps(history: History) -> list[tuple[Step, Completion]]:
                 result.append((step, completed(create, StepOutcome.ABSENT, None, "nothing carries its mark")))
             case DeleteServer() | DeleteResource() as delete if (id_ := deleted_by(delete)) in gone:
                 result.append((step, Completion(step.id, StepOutcome.ABSENT, reason=f"the {gone[id_].kind} is gone")))
-            case _:
-                pass
     return result
 
 
