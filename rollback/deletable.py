@@ -67,7 +67,7 @@ def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dic
     by_create = {verdict.step: verdict for verdict in servers if verdict.action in (PlanAction.DELETE, PlanAction.FIND)}
     waits = {}
     for verdict in now.having(PlanAction.DELETE):
-        assert verdict.id is not None, "what is to be deleted was found"
+        assert verdict.id is not None
         resource = history.resources[verdict.id]
         let_go = gone - lingering if verdict.kind in HELD_BY_USERS else gone
         judged = {id_ for id_ in unseen if _was_judged(resource, id_)}
@@ -118,7 +118,7 @@ def lost_history(history: History, journal: UUID, found: Mapping[str, Found]) ->
         if not marks.says_journal(journal) or marks.cluster != history.stream:
             continue
         seen = history.resources[each.id].known if each.id in history.resources else history.version
-        if (history.last_hold_placed or 0) <= seen:
+        if history.last_hold_placed is None or history.last_hold_placed <= seen:
             return (
                 f"the journal has lost history: {each.kind} {each.id} carries this cluster's mark with step {marks.step_id}, "
                 "which the journal does not have (was an old backup restored?)"
