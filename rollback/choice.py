@@ -26,7 +26,7 @@ class Most:
     def read(cls, text: str) -> Self:
         """Read `5` or `20%`. Raises ValueError."""
         found = cls(percent=float(text.removesuffix("%"))) if text.endswith("%") else cls(int(text))
-        if found.number < 0 or not 0 <= (found.percent or 0) <= _PERCENT:
+        if found.number < 0 or (found.percent is not None and not 0 <= found.percent <= _PERCENT):
             msg = "expected a number, or a share of at most 100%"
             raise ValueError(msg)
         return found

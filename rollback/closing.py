@@ -57,8 +57,6 @@ def settled_steps(history: History) -> list[tuple[Step, Completion]]:
                 result.append((step, completed(create, StepOutcome.ABSENT, None, "nothing carries its mark")))
             case DeleteServer() | DeleteResource() as delete if (id_ := deleted_by(delete)) in gone:
                 result.append((step, Completion(step.id, StepOutcome.ABSENT, reason=f"the {gone[id_].kind} is gone")))
-            case _:
-                pass
     return result
 
 
@@ -119,6 +117,5 @@ def reason_of_end(history: History, operation: Operation) -> str:
 
 def _last_delete_failed(history: History, victim: str) -> bool:
     """Whether the last delete of a victim to have a completion failed: its operation cannot end as succeeded then."""
-    ended = (step for step in history.resources[victim].deletes if step.completed is not None)
-    last = max(ended, key=lambda step: step.completed or 0, default=None)
-    return last is not None and last.ended_as(StepOutcome.FAILED)
+    ended = {step.completed: step for step in history.resources[victim].deletes if step.completed is not None}
+    return bool(ended) and ended[max(ended)].ended_as(StepOutcome.FAILED)

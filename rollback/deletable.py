@@ -64,12 +64,10 @@ def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dic
     servers = [verdict for verdict in now.verdicts if verdict.is_server]
     gone = {verdict.id for verdict in servers if verdict.action is PlanAction.NONE}
     lingering = {id_ for id_ in gone if id_ and lingers(history.resources[id_])}
-    going = {verdict.id or verdict.step: verdict for verdict in servers if verdict.action in (PlanAction.DELETE, PlanAction.FIND)}
-    by_create = {verdict.step: verdict for verdict in going.values()}
+    by_create = {verdict.step: verdict for verdict in servers if verdict.action in (PlanAction.DELETE, PlanAction.FIND)}
     waits = {}
     for verdict in now.having(PlanAction.DELETE):
-        if verdict.is_server or verdict.id is None:
-            continue
+        assert verdict.id is not None
         resource = history.resources[verdict.id]
         let_go = gone - lingering if verdict.kind in HELD_BY_USERS else gone
         judged = {id_ for id_ in unseen if _was_judged(resource, id_)}
@@ -87,8 +85,8 @@ def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dic
 
 def _was_judged(resource: Resource, server_id: str) -> bool:
     """Whether an operator spoke of something after the journal was told that this server uses it."""
-    told = (s.listing.version for s in resource.sightings if server_id in s.attached_to)
-    return bool(resource.words) and min(told, default=resource.words[-1].version) < resource.words[-1].version
+    told = [s.listing.version for s in resource.sightings if server_id in s.attached_to]
+    return any(word.version > version for word in resource.words for version in told)
 
 
 def gone_servers(now: Plan) -> frozenset[str | None]:
@@ -120,7 +118,7 @@ def lost_history(history: History, journal: UUID, found: Mapping[str, Found]) ->
         if not marks.says_journal(journal) or marks.cluster != history.stream:
             continue
         seen = history.resources[each.id].known if each.id in history.resources else history.version
-        if (history.last_hold_placed or 0) <= seen:
+        if history.last_hold_placed is None or history.last_hold_placed <= seen:
             return (
                 f"the journal has lost history: {each.kind} {each.id} carries this cluster's mark with step {marks.step_id}, "
                 "which the journal does not have (was an old backup restored?)"

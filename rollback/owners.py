@@ -20,7 +20,7 @@ def why_in_doubt(history: History, create: Step, user: str) -> str:
 
 def why_unseen(history: History, verdict: Verdict, user: str) -> str | None:
     """Return why this user cannot delete what he does not see; None where it is not there, for all that he can tell."""
-    create = history.creates.get(verdict.step) if verdict.step else None
+    create = history.creates[verdict.step] if verdict.step else None
     if verdict.kind not in OF_A_USER or create is None or create.user == user:
         return None
     if create.user is None:

@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.events import ClusterStatus, OperationKind, OperatorResolved, Word
+from journal.events import ClusterStatus, OperationKind, OperatorResolved, PlanAction, Word
 from journal.files import read_file
 from journal.journal import Journal
 from journal.memory import MemoryStore
 from projections.fold import History, fold
-from rollback.choice import Choice, Most, expected
+from rollback.choice import Choice, Most, differences, expected
 from rollback.compensator import Report, preview, rollback_cluster
 from rollback.errors import ChoiceRefused
 from rollback.plan import Plan, plan
 from rollback.testing.clock import SimulatedClock
 from rollback.testing.cloud import SimulatedCloud
+from rollback.testing.histories import HistoryBuilder
 from rollback.testing.threads import SimulatedThreads
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "plans"
@@ -74,9 +75,15 @@ def test_a_limit_is_a_number_or_a_share(most: str, number: int) -> None:
     assert str(Most.read(most)) == most
 
 
-@pytest.mark.parametrize("text", ["", "-1", "-1%", "101%", "x", "1.5", "%", "nan%"])
+@pytest.mark.parametrize("text", ["", "x", "1.5", "%"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="could not|invalid|convert"):
+        Most.read(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "-1%", "101%", "nan%"])
 def test_what_is_no_limit_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="expected|could not|invalid|convert"):
+    with pytest.raises(ValueError, match="^expected a number, or a share of at most 100%$"):
         Most.read(text)
 
 
@@ -130,6 +137,33 @@ def test_by_default_as_many_are_deleted_as_the_operation_created_and_declared() 
     assert (report.complete, report.deleted) == (True, (victim,))
 
 
+def test_what_no_create_made_and_nobody_spoke_of_is_not_expected_to_be_deleted() -> None:
+    made = HistoryBuilder().adopt("vm-1", "vm-2")
+    assert expected(fold(made.events)) == 0
+    assert expected(fold(made.resolve("vm-1", "unneeded").events)) == 1
+
+
+def test_what_was_deleted_already_counts_against_what_the_operation_created() -> None:
+    made = HistoryBuilder().create()
+    made.create_server("w").succeeded()
+    history = fold(made.events)
+    assert Choice().objection(history, plan(history), ["id-w"]) is None
+    assert Choice().objection(history, plan(history), ["id-v"]) == (
+        "2 servers are to be deleted, more than the 1 that the operation created or declared. To allow it: --max-deletions 2"
+    )
+
+
+def test_a_share_is_of_what_is_there() -> None:
+    made = HistoryBuilder().create()
+    for name in "abcd":
+        made.create_server(name).succeeded()
+    for name in "ab":
+        made.delete_server(f"id-{name}").succeeded()
+    history = fold(made.events)
+    for most, refused in ((Most(percent=100), False), (Most(percent=99), True), (Most(percent=50), True)):
+        assert (Choice(most).objection(history, plan(history), ()) is not None) is refused
+
+
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_by_default_no_right_plan_is_refused(path: Path) -> None:
     histories: dict[str, History] = {}
@@ -177,22 +211,23 @@ def test_a_server_that_turns_up_meanwhile_is_not_deleted_where_others_were_named
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ({"only": ["vm-7"]}, "the plan says nothing of vm-7"),
-        ({"keep": ["vm-7", "vm-8"]}, "the plan says nothing of vm-7, vm-8"),
-        ({"only": ["vm-1"]}, r"does not delete all of what was named.*\n  server vm-1: keep \(unsafe\), because"),
+        ({"only": ["vm-7"]}, r"the plan says nothing of vm-7\. Nothing was changed\.$"),
+        ({"keep": ["vm-7", "vm-8"]}, r"the plan says nothing of vm-7, vm-8\. Nothing was changed\.$"),
+        ({"only": ["vm-1"]}, "the plan does not delete all of what was named.*\n  server vm-1: keep .unsafe., because"),
     ],
 )
 def test_a_choice_that_does_not_fit_the_plan_changes_nothing(world: World, choice: dict[str, Any], said: str) -> None:
     world.journal.resolve("c-1", "vm-1", Word.UNSAFE, by="ops", reason="mine")
     version = world.version
     for attempt in (world.preview, world.rollback):
-        with pytest.raises(ChoiceRefused, match=said):
+        with pytest.raises(ChoiceRefused, match=f"^Cluster 'c-1': {said}") as refused:
             attempt(**choice)
+        assert refused.value.cluster == "c-1"
     assert (world.version, len(world.there)) == (version, 4)
 
 
 def test_somebody_must_have_chosen() -> None:
-    with pytest.raises(ValueError, match="say who chose"):
+    with pytest.raises(ValueError, match="^say who chose .*person's word$"):
         Choice(keep=["vm-1"])
 
 
@@ -226,6 +261,37 @@ def test_another_plan_is_refused_and_the_difference_shown(world: World) -> None:
         "  server vm-4: delete (new) → none (gone)",
     ]
     assert (world.version, world.there) == (version, {"vm-1", "vm-2", "vm-3"})
+
+
+def test_all_that_was_not_looked_at_is_named() -> None:
+    made = HistoryBuilder().create()
+    looked_at = plan(fold(made.events)).as_event()
+    for name in "ba":
+        made.create_server(name).succeeded()
+    history = fold(made.events)
+    objection = Choice(plan=looked_at).objection(history, plan(history), ())
+    assert objection == "the plan that was looked at does not delete id-a, id-b"
+
+
+@pytest.mark.parametrize(("confirmed", "left"), [(None, ""), ([], "ab"), (["id-a"], "b"), (["id-a", "id-b", "id-c"], "")])
+def test_where_somebody_was_asked_what_he_did_not_confirm_is_not_deleted(confirmed: list[str] | None, left: str) -> None:
+    made = HistoryBuilder().create()
+    for name in "ab":
+        made.create_server(name).succeeded()
+    due = plan(fold(made.events)).having(PlanAction.DELETE)
+    assert Choice(confirmed=confirmed).unconfirmed(due) == {f"id-{name}" for name in left}
+
+
+def test_what_only_one_of_two_plans_has_is_a_difference_too() -> None:
+    made = HistoryBuilder().create()
+    found = made.create_server("found")
+    made.create_server("in flight")
+    before = plan(fold(made.events))
+    after = plan(fold(made.observe({"id-found": "found"}, complete=False).events))
+    assert sorted(differences(before.as_event(), after)) == [
+        f"create {found.id}: find (in_doubt) → not in the plan",
+        "server id-found: not in the plan → delete (new)",
+    ]
 
 
 def test_what_the_plan_came_to_meanwhile_is_not_carried_out(world: World) -> None:
