@@ -109,7 +109,10 @@ def observe(
     progress(f"listed the cloud; listing again in {settle_seconds:g} s, for requests still on their way")
     clock.sleep(settle_seconds)
     listed |= _marked(cloud, journal)
-    everything = cloud.list_all()
+    unfiltered = [cloud.list_all()]
+    if _nothing_is_seen_of_a_create(history, (*listed.values(), *unfiltered[0])):
+        unfiltered.append(cloud.list_all())  # of a cell that is down the others show nothing, and one can miss a server
+    everything = [server for listing in unfiltered for server in listing]
     listed |= {(server.kind, server.id): server for server in everything} | _others(cloud, kinds)
     found = {each.id: each for each in listed.values() if _belongs(each, journal, history)}
     for resource in _missing(history, found):
@@ -119,7 +122,8 @@ def observe(
     shown_servers = {each.id for each in (*listed.values(), *found.values()) if each.kind is ResourceKind.SERVER}
     unseen = _unseen_users(cloud, history, found, shown_servers)
     found = {each.id: _without(each, unseen & history.resources.keys()) for each in found.values()}
-    complete = not everything.hides_down_cells and not any(s.status == UNKNOWN for s in (*everything, *found.values()))
+    hides_cells = any(listing.hides_down_cells for listing in unfiltered)
+    complete = not hides_cells and not any(server.status == UNKNOWN for server in (*everything, *found.values()))
     servers, others = rows_of(found.values())
     elsewhen = _of_another_time(history, found.values())
     for other in elsewhen:
@@ -127,6 +131,14 @@ def observe(
     whole = tuple(kind for kind in kinds if kind not in {other.kind for other in elsewhen})
     user = cloud.user_id if OF_A_USER.intersection(kinds) else None
     return Observation(InventoryObserved(servers, complete, as_of, began_at, cloud.name, others, whole, user), found, unseen)
+
+
+def _nothing_is_seen_of_a_create(history: History, shown: Iterable[Found]) -> bool:
+    """Whether a server is in doubt that no listing has shown."""
+    where = origins(history)
+    known = {*where.originals, *absent_creates(history, where), *map(_step_of, shown)}
+    creates = (step for op in history.in_unfinished for step in op.steps if step.creates is ResourceKind.SERVER)
+    return any(step.id not in known for step in creates)
 
 
 def _kinds_to_list(cloud: Cloud, history: History) -> tuple[ResourceKind, ...]:

@@ -140,8 +140,15 @@ def test_a_create_is_absent_only_after_its_deadline_and_two_listings(world: Worl
     assert observed.complete
     assert observed.began_at > step.deadline
     listings = [method for method, _ in world.cloud.calls if method.startswith("list")]
-    assert listings == ["list_journal", "list_journal", "list_all"]
+    assert listings == ["list_journal", "list_journal", "list_all", "list_all"]
     assert world.history.creates[step.id].ended_as(StepOutcome.ABSENT)
+
+
+def test_an_unfiltered_listing_is_not_made_twice_where_nothing_is_in_doubt(world: World) -> None:
+    world.crashed_create(2)
+    world.rollback()
+    listings = [method for method, _ in world.cloud.calls if method.startswith("list")]
+    assert listings.count("list_all") == 1
 
 
 def test_a_post_that_lands_between_the_listings_is_found(world: World) -> None:
@@ -391,6 +398,17 @@ def test_a_cell_that_is_down_proves_nothing_and_the_operation_stays_open(world: 
     assert "in doubt" in report.problems[0]
     assert report.deleted == ("vm-1",)
     assert world.history.unfinished is not None
+    world.cloud.servers["vm-2"].cell_is_down = False
+    assert world.rollback().complete
+    assert world.cloud.servers == {}
+
+
+def test_an_unfiltered_listing_that_misses_what_a_down_cell_hides_from_the_others_proves_nothing(world: World) -> None:
+    missed = iter([{"vm-2"}])
+    world.cloud.on_listing = lambda: setattr(world.cloud, "hidden", next(missed, set()))
+    world.crashed_create(2, lost=True)
+    world.cloud.servers["vm-2"].cell_is_down = True
+    assert "in doubt" in world.rollback().problems[0]
     world.cloud.servers["vm-2"].cell_is_down = False
     assert world.rollback().complete
     assert world.cloud.servers == {}

@@ -209,8 +209,9 @@ def test_a_fault_can_be_anything() -> None:
 def test_a_cluster_whose_user_deleted_it_may_not_become_an_error() -> None:
     def tell(process: SimulatedProcess) -> None:
         create(process)
-        process.world.records("c-1").set_status(ClusterStatus.ERROR, "", 99)
-        process.world.records("c-1").set_status(ClusterStatus.DELETED, "", 99)
+        record = process.world.records("c-1")
+        record.set_status(ClusterStatus.ERROR, "", record.version)
+        record.set_status(ClusterStatus.DELETED, "", record.version)
 
     def delete(process: SimulatedProcess) -> None:
         process.world.records("c-1").deleted_after = 0
