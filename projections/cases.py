@@ -34,8 +34,9 @@ class Reading:
 
     @cached_property
     def victims(self) -> Mapping[str, None]:
-        """The victims of the unfinished operation."""
-        return {} if self.unfinished is None else self.unfinished.victims
+        """The victims of the unfinished operation. There must be one."""
+        assert self.unfinished is not None, "rows of a scale ask"
+        return self.unfinished.victims
 
     @cached_property
     def decommission_complete(self) -> bool:

@@ -41,10 +41,9 @@ def using_steps(history: History, origins: Origins, resource: Resource) -> Itera
         yield from _free_uses(history, resource)
 
 
-def was_found_by_mark(resource: Resource) -> bool:
-    """Whether its create was completed by a compensation that found it."""
-    completion = None if resource.named_by is None else resource.named_by.completion
-    return completion is not None and completion.reason == FOUND_BY_MARK
+def was_found_by_mark(create: Step) -> bool:
+    """Whether a create was completed by a compensation that found what it made."""
+    return create.completion is not None and create.completion.reason == FOUND_BY_MARK
 
 
 def _blanket_steps(history: History, since: int | None) -> Iterator[Step]:
@@ -82,19 +81,21 @@ class _Free:
 
 
 def _free_times(history: History, resource: Resource) -> Iterator[_Free]:
-    if resource.named is None:
+    named_by = resource.named_by
+    if named_by is None:
         return
-    free: _Free | None = _Free.since(resource.named, conductor_knew=not was_found_by_mark(resource))
+    assert named_by.completed is not None, "a completion named it"
+    free = _Free.since(named_by.completed, conductor_knew=not was_found_by_mark(named_by))
     for create in resource.used_by:
         if create.ended_as(StepOutcome.FAILED) and create.named is None:
             continue  # it made nothing, as its conductor was told
-        if free is not None and free.ended_after < create.begun:
+        if free.ended_after < create.begun:
             yield attrs.evolve(free, until=create.begun)
-        free = _free_again(history, resource, create)
-        if free is None:
+        again = _free_again(history, resource, create)
+        if again is None:
             return
-    if free is not None:
-        yield free
+        free = again
+    yield free
 
 
 def _free_again(history: History, resource: Resource, create: Step) -> _Free | None:

@@ -130,7 +130,7 @@ def _told(resource: Resource) -> bool:
     """Whether the id was learned from a create's answer or an adoption."""
     if resource.adopted is not None:
         return True
-    return resource.named_by is not None and not was_found_by_mark(resource)
+    return resource.named_by is not None and not was_found_by_mark(resource.named_by)
 
 
 def expected_marks(history: History, journal: UUID, resource: Resource) -> Marks:
