@@ -31,7 +31,7 @@ class Record:
         `version`: that of its stream which this rests on: what rests on an older one is late, and refused. None: the
         conductor's own word.
         """
-        known = self._read()["version"]
+        known = self._read().get("version", 0)
         version = known if version is None else version
         if version < known:
             return

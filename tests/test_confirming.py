@@ -146,8 +146,8 @@ def test_what_lands_while_nothing_was_to_be_deleted_is_not(tmp_path: Path) -> No
         assert deleted(shell) == [SECOND]
 
 
-LOOKED = 2
-"""The listing with which the rollback looks itself, after that of the look before it."""
+LOOKED = 3
+"""The unfiltered listing with which the rollback looks itself, after the two of the look before it."""
 
 
 @pytest.mark.parametrize("command", ["rollback data", "recover"])

@@ -19,7 +19,7 @@ from journal.errors import JournalRegressed, StreamArchived
 from journal.events import ClusterStatus, OperationFinished, OperationOutcome
 from journal.memory import MemoryStore
 from journal.sql import store as sql_store
-from journal.sql.append import Append
+from journal.sql.append import Append, record
 from journal.sql.engine import Database, parsed
 from journal.sql.store import SqlStore, open_store
 from journal.store import EventStore, Head
@@ -81,7 +81,7 @@ def test_what_committed_long_after_its_time_is_found(urls: Urls, stores: list[Sq
     reader = CatchUp(stores[0], overlap=timedelta(0), all_every=4)
     slow = Database(parsed(urls[-1]))
     with slow.engine.begin() as connection:
-        assert Append(slow, late, FIRST_HASH, 1, None).apply(connection)
+        assert record(connection, [Append(slow, late, FIRST_HASH, 1, None)])
         if "sqlite" not in urls[0]:
             begin(stores[0], "b")
         wait_until_after(stores[0], next(stores[0].heads()).read_at + timedelta(milliseconds=5))
@@ -98,7 +98,7 @@ def test_a_look_goes_back_far_enough_for_usual_transactions(urls: Urls, stores: 
     late = events(started(), stream="late", operation=first[0].operation)
     slow = Database(parsed(urls[-1]))
     with slow.engine.begin() as connection:
-        assert Append(slow, late, FIRST_HASH, 1, None).apply(connection)
+        assert record(connection, [Append(slow, late, FIRST_HASH, 1, None)])
         assert list(reader.read()) == list(first)
     assert list(reader.read()) == list(late)
     slow.close()
