@@ -84,9 +84,17 @@ def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dic
 
 
 def _was_judged(resource: Resource, server_id: str) -> bool:
-    """Whether an operator spoke of something after the journal was told that this server uses it."""
-    told = [s.listing.version for s in resource.sightings if server_id in s.attached_to]
-    return any(word.version > version for word in resource.words for version in told)
+    """Whether an operator spoke of something after the journal was told that this server uses it, as it does now.
+
+    A server that let go and came back is there, whatever was said of it before.
+    """
+    told = None
+    for sighting in resource.sightings:
+        if server_id not in sighting.attached_to:
+            told = None
+        elif told is None:
+            told = sighting.listing.version
+    return told is not None and any(word.version > told for word in resource.words)
 
 
 def gone_servers(now: Plan) -> frozenset[str | None]:
@@ -99,9 +107,9 @@ def new_user(history: History, gone: Collection[str | None], found: Found, *, wo
 
     Of what was seen to use it before, an operator who spoke of it knew.
     """
-    last = history.resources[found.id].last_seen
-    told = last.attached_to if last is not None and word_stands else ()
-    user = next((id_ for id_ in found.attached_to if id_ not in gone and id_ not in told), None)
+    resource = history.resources[found.id]
+    new = (id_ for id_ in found.attached_to if id_ not in gone and not (word_stands and _was_judged(resource, id_)))
+    user = next(new, None)
     return None if user is None else f"it is in use by now, by {user}"
 
 

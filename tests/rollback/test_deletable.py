@@ -55,6 +55,28 @@ def test_a_word_judges_the_server_that_the_journal_was_told_of_and_of_that_volum
     assert waits(made) == {"id-first": "server nobodys, which uses it, is still there"}
 
 
+def test_a_word_judges_no_server_that_let_go_and_came_back() -> None:
+    """That it came back shows that it is there."""
+    made = HistoryBuilder().create()
+    create = made.create_resource(VOLUME, "r")
+    create.succeeded()
+
+    def attached_to(*users: str) -> HistoryBuilder:
+        return made.observe({}, others=[seen(create, VOLUME, "r", *users)], kinds=[VOLUME])
+
+    found = Found("id-r", "r", "in-use", None, None, kind=VOLUME, attached_to=("nobodys",))
+    attached_to("nobodys").resolve("id-r", "unneeded", is_server=False)
+    attached_to("nobodys")
+    assert (waits(made, "nobodys"), new_user(fold(made.events), (), found, word_stands=True)) == ({}, None)
+    attached_to()
+    assert new_user(fold(made.events), (), found, word_stands=True) is not None
+    attached_to("nobodys")
+    assert list(waits(made, "nobodys")) == ["id-r"]
+    assert new_user(fold(made.events), (), found, word_stands=True) is not None
+    made.resolve("id-r", "unneeded", is_server=False)
+    assert (waits(made, "nobodys"), new_user(fold(made.events), (), found, word_stands=True)) == ({}, None)
+
+
 def test_what_uses_it_by_now_keeps_it_unless_a_person_knew() -> None:
     made = HistoryBuilder().create()
     create = made.create_resource(VOLUME, "r")
@@ -65,6 +87,8 @@ def test_what_uses_it_by_now_keeps_it_unless_a_person_knew() -> None:
     assert new_user(fold(made.events), {"gone"}, found, word_stands=True) == why, "nobody was told of x"
     assert new_user(fold(made.events), {"gone", "x"}, found, word_stands=False) is None
     made.observe({}, others=[seen(create, VOLUME, "r", "x")], kinds=[VOLUME])
+    assert new_user(fold(made.events), {"gone"}, found, word_stands=True) == why, "nobody has spoken since"
+    made.resolve("id-r", "unneeded", is_server=False)
     assert new_user(fold(made.events), {"gone"}, found, word_stands=False) == why
     assert new_user(fold(made.events), {"gone"}, found, word_stands=True) is None
 
