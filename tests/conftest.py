@@ -1,6 +1,7 @@
 """What tests share for the whole run: two local clouds with a real Nova, and one real server of each database engine."""
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,8 @@ from journal.command_line import main
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+# A shell without job control has what it starts in the background ignore an interrupt, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CLOUDS = {"nova", "running_full_cloud"}
 """The fixtures that start a cloud."""
