@@ -101,7 +101,7 @@ def knowledge(history: History, origins: Origins) -> dict[str | UUID, object]:
         resource.id: (there[resource.id], resource.mark, resource.made_at, resource.name, *_shown(history, resource, holding))
         for resource in history.resources.values()
     }
-    return {**seen, **dict.fromkeys(absent_creates(history, origins), "absent")}
+    return {**seen, **dict.fromkeys(absent_creates(history, origins))}
 
 
 def _shown(history: History, resource: Resource, holding: Collection[str]) -> tuple[object, ...]:
