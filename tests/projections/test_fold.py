@@ -20,3 +20,9 @@ def test_what_a_delete_took_over_is_cancelled_with_its_end() -> None:
         OperationOutcome.CANCELLED,
         OperationOutcome.FAILED,
     ]
+
+
+def test_a_server_has_the_node_group_that_it_was_created_in() -> None:
+    history = HistoryBuilder().create()
+    history.create_server("m1", node_group="master").succeeded()
+    assert fold(history.events).resources["id-m1"].node_group == "master"
