@@ -26,3 +26,24 @@ def test_a_server_has_the_node_group_that_it_was_created_in() -> None:
     history = HistoryBuilder().create()
     history.create_server("m1", node_group="master").succeeded()
     assert fold(history.events).resources["id-m1"].node_group == "master"
+
+
+def test_an_operation_began_when_its_first_event_was_recorded() -> None:
+    history = HistoryBuilder().create()
+    (began,) = history.events
+    (operation,) = fold(history.events).operations.values()
+    assert operation.started_at == began.recorded_at
+
+
+def test_a_cluster_belongs_to_who_took_it_last_and_to_nobody_once_its_deletion_was_asked_for() -> None:
+    history = HistoryBuilder().create()
+    assert fold(history.events).owner == "conductor-a"
+    assert fold(history.take("conductor-b").events).owner == "conductor-b"
+    assert fold(history.request_deletion().events).owner is None
+
+
+def test_errors_are_told_until_something_else_than_a_sweep_begins_anew() -> None:
+    history = HistoryBuilder().create().error("no quota")
+    assert fold(history.delete().events).errors == ["no quota"]
+    assert fold(history.finish("failed", "Error").sweep().events).errors == ["no quota"]
+    assert fold(history.finish().delete().events).errors == []
