@@ -4,14 +4,14 @@ Whatever goes wrong, the same events are appended again. Only that can tell whet
 arrived: reading back and finding nothing proves nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from typing import Any, Final, Literal
 
 import attrs
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Double, Insert, Update, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Double, Insert, Update, bindparam, delete, insert, null, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from tenacity import RetryError
 
@@ -31,6 +31,7 @@ from journal.sql.engine import Database
 from journal.sql.engines.backend import Away, Failure
 from journal.sql.heads import head_of
 from journal.sql.schema import EVENTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
+from journal.sql.transaction import Change, Transaction
 from journal.store import Claim, Head
 from journal.wording import subject
 
@@ -73,13 +74,11 @@ class Append:
         """Do it in a transaction of its own. Return whether the guard row was hit."""
         committing = False
         try:
-            with self.database.engine.connect() as connection, connection.begin() as transaction:
-                hit = record(connection, [self])
+            with self.database.transaction() as transaction:
+                hit = record(transaction, [self])
                 if hit:
                     committing = True
                     transaction.commit()
-                else:
-                    transaction.rollback()
                 return hit
         except DBAPIError as error:
             failure = self.database.backend.failure(error)
@@ -145,13 +144,16 @@ class Append:
         return tuple(self.events)
 
 
-def record(connection: Connection, appends: Sequence[Append]) -> bool:
-    """Do appends in one transaction, in this order. Return whether each hit its guard row; if not, undo the transaction."""
+def record(transaction: Transaction, appends: Sequence[Append]) -> bool:
+    """Do appends in one transaction, in this order. Return whether each hit its guard row; if not, nothing may be committed."""
+    return transaction.make([*_changes(appends)])
+
+
+def _changes(appends: Sequence[Append]) -> Iterator[Change]:
+    """Yield what appends change, in the order in which it is to be done."""
     for statement, swaps in groupby((append.swap() for append in appends), key=lambda swap: swap[0]):
         values = [each for _, each in swaps]
-        done = connection.execute(statement, values)
-        if isinstance(statement, Update) and done.rowcount != len(values):
-            return False
+        yield Change(statement, values, hits=len(values))
     index = _IndexChanges()
     for append in appends:
         for event, document in zip(append.events, append.documents, strict=True):
@@ -163,8 +165,7 @@ def record(connection: Connection, appends: Sequence[Append]) -> bool:
         (_STEP_COMPLETED, [{"done": step} for step in index.done]),
     ):
         if rows:
-            connection.execute(change, rows)
-    return True
+            yield Change(change, rows)
 
 
 @attrs.define
@@ -236,7 +237,7 @@ def _values(takes: Takes) -> dict[str, Any]:
     if takes == "claim":
         values |= {"owner": bindparam("owner"), "lease_expires_at": DatabaseNow() + bindparam("lease_seconds", type_=Double)}
     elif takes == "release":
-        values |= {"owner": None, "lease_expires_at": None}
+        values |= {"owner": null(), "lease_expires_at": null()}
     return values
 
 

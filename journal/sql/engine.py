@@ -1,6 +1,7 @@
 """How a database is opened, asked and changed: bounded retries, and errors that a person can act on."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Pool, Row, UpdateBase, create_engine
@@ -14,6 +15,7 @@ from journal.sql.engines.mariadb import Mariadb
 from journal.sql.engines.postgresql import Postgresql
 from journal.sql.engines.sqlite import Sqlite
 from journal.sql.fork import renew_after_fork
+from journal.sql.transaction import Transaction, Written, transaction
 
 BACKENDS: Final[dict[str, Backend]] = {
     "sqlite": Sqlite(),
@@ -46,6 +48,7 @@ class Database:
             raise StoreError(msg) from error
         self.backend.prepare(self.engine)
         self._reader = self.engine.execution_options(**{READS: True})
+        self._written: dict[UpdateBase, Written] = {}
         self._of_parents: list[Pool] = []
         renew_after_fork(self)
 
@@ -77,6 +80,10 @@ class Database:
                 return do(connection)
 
         return self._again(attempt)
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Begin a transaction on the driver's own connection. It, and what is done in it, may raise DBAPIError."""
+        return transaction(self.engine, self.backend, self._written)
 
     def retrying(self) -> Retrying:
         """Return the retries of everything here: while it is Away, with jitter, for a bounded time."""

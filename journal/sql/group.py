@@ -67,13 +67,11 @@ class GroupCommit:
             waiting.tried = True
         committing = recorded = False
         try:
-            with self._database.engine.connect() as connection, connection.begin() as transaction:
-                if record(connection, [waiting.append for waiting in batch]):
+            with self._database.transaction() as transaction:
+                if record(transaction, [waiting.append for waiting in batch]):
                     committing = True
                     transaction.commit()
                     recorded = True
-                else:
-                    transaction.rollback()
         except BaseException as error:
             for waiting in batch:
                 waiting.append.may_be_recorded = committing

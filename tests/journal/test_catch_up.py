@@ -80,12 +80,13 @@ def test_what_committed_long_after_its_time_is_found(urls: Urls, stores: list[Sq
     late = events(started(), stream="late", operation=next(stores[0].heads()).operation)
     reader = CatchUp(stores[0], overlap=timedelta(0), all_every=4)
     slow = Database(parsed(urls[-1]))
-    with slow.engine.begin() as connection:
-        assert record(connection, [Append(slow, late, FIRST_HASH, 1, None)])
+    with slow.transaction() as transaction:
+        assert record(transaction, [Append(slow, late, FIRST_HASH, 1, None)])
         if "sqlite" not in urls[0]:
             begin(stores[0], "b")
         wait_until_after(stores[0], next(stores[0].heads()).read_at + timedelta(milliseconds=5))
         seen = [event.stream for _ in range(3) for event in reader.read()]
+        transaction.commit()
     assert "late" not in seen
     assert [event.stream for event in reader.read()] == [], "its time is before the last look"
     assert [event.stream for event in reader.read()] == ["late"]
@@ -97,9 +98,10 @@ def test_a_look_goes_back_far_enough_for_usual_transactions(urls: Urls, stores: 
     reader = CatchUp(stores[0], all_every=1000)
     late = events(started(), stream="late", operation=first[0].operation)
     slow = Database(parsed(urls[-1]))
-    with slow.engine.begin() as connection:
-        assert record(connection, [Append(slow, late, FIRST_HASH, 1, None)])
+    with slow.transaction() as transaction:
+        assert record(transaction, [Append(slow, late, FIRST_HASH, 1, None)])
         assert list(reader.read()) == list(first)
+        transaction.commit()
     assert list(reader.read()) == list(late)
     slow.close()
 

@@ -43,7 +43,11 @@ def store(database: Database) -> SqlStore:
 def commits(database: Database) -> list[int]:
     """Grows by one with each transaction that is committed."""
     counted: list[int] = []
-    event.listen(database.engine, "commit", lambda _: counted.append(1))
+
+    def trace(connection: sqlite3.Connection, *_: object) -> None:
+        connection.set_trace_callback(lambda statement: counted.append(1) if statement == "COMMIT" else None)
+
+    event.listen(database.engine, "checkout", trace)
     return counted
 
 

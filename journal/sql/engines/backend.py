@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, Engine, TextClause
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -16,7 +16,7 @@ READS: Final = "provjournal_reads"
 class Failure(Enum):
     """What an error of the driver means for an append."""
 
-    CONFLICT = "somebody else's row is there already"
+    CONFLICT = "somebody else's row is there already, or the guard row is not"
     ABORTED = "the database certainly undid the transaction; it may work another time"
     LOST = "the database is away, and what it did last is not known; it may work another time"
     DOUBTFUL = "what was read may have been changed meanwhile; it is worth one more look"
@@ -58,6 +58,12 @@ class Backend(Protocol):
 
     def reading(self, connection: Connection) -> AbstractContextManager[None]:
         """Watch over a look at the database. Raises Away, at its end, if what was seen may have been changed meanwhile."""
+
+    def begin(self, connection: PoolProxiedConnection) -> None:
+        """Begin a transaction that writes, on the driver's own connection, where the driver does not do so by itself."""
+
+    def pipelined(self, connection: PoolProxiedConnection) -> AbstractContextManager[None]:
+        """Send statements without waiting for the answer to the one before, where the driver can; at the end all are there."""
 
     def size(self) -> TextClause:
         """Return the query for the bytes that the journal's tables and indexes take on disk."""

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, TextClause, event, text
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -30,7 +30,8 @@ _CLAIMS: Final = (
 _TAKE_CLAIM: Final = """UPDATE upgrading SET owner = :me, until = UNIX_TIMESTAMP(SYSDATE(6)) + :seconds
     WHERE single = 1 AND until < UNIX_TIMESTAMP(SYSDATE(6))"""
 
-_DUPLICATE: Final = 1062
+_CONFLICTS: Final = (1062, 1452)
+"""A row with this key is there, and a row that another refers to is not."""
 _ABORTED: Final = (1213, 1205, 1020, 1047, 1969)
 """Deadlock or failed certification, lock wait timeout, changed since read, node not ready, statement timed out."""
 _LOST: Final = (1180, 1927, 2003, 2006, 2013, 2055)
@@ -139,6 +140,13 @@ class Mariadb:
         """Nothing: each query sees one state of the database."""
         return nullcontext()
 
+    def begin(self, connection: PoolProxiedConnection) -> None:
+        """Nothing: the server begins with the first statement."""
+
+    def pipelined(self, connection: PoolProxiedConnection) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
+        """Nothing: the driver waits for each answer."""
+        return nullcontext()
+
     def size(self) -> TextClause:
         """Ask for what the server last counted."""
         return text(
@@ -153,7 +161,7 @@ class Mariadb:
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by the server's code."""
         code = _code(error)
-        if code == _DUPLICATE:
+        if code in _CONFLICTS:
             return Failure.CONFLICT
         if error.connection_invalidated or code in _LOST:
             return Failure.LOST

@@ -1,10 +1,10 @@
 """PostgreSQL, through psycopg 3."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, TextClause, event, text
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -17,7 +17,8 @@ CONNECT_SECONDS: Final = 10
 UPGRADE_WAITS_SECONDS: Final = 3
 """How long an upgrade waits for a lock, while others wait behind it."""
 
-_UNIQUE_VIOLATION: Final = "23505"
+_CONFLICTS: Final = ("23505", "23503")
+"""A row with this key is there, and a row that another refers to is not."""
 _ABORTED: Final = ("40001", "40P01", "55P03", "57014", "25P03", "25006")
 """Serialization failure, deadlock, lock not available, cancelled, idle in transaction, read-only (a standby, for now)."""
 _LOST: Final = ("08", "57P")
@@ -89,6 +90,18 @@ class Postgresql:
         """Nothing: each query sees one state of the database."""
         return nullcontext()
 
+    def begin(self, connection: PoolProxiedConnection) -> None:
+        """Nothing: the driver begins with the first statement."""
+
+    @contextmanager
+    def pipelined(self, connection: PoolProxiedConnection) -> Iterator[None]:
+        """Send all before the first answer is waited for, if the client library (libpq 14 or newer) can."""
+        from psycopg import capabilities  # noqa: PLC0415 (the driver is an extra)
+
+        driver: Any = connection.driver_connection
+        with driver.pipeline() if capabilities.has_pipeline() else nullcontext():
+            yield
+
     def size(self) -> TextClause:
         """Ask for all that belongs to the tables of the schema in use."""
         return text(
@@ -109,7 +122,7 @@ class Postgresql:
         if state is None:
             gone = error.connection_invalidated or isinstance(error, OperationalError)
             return Failure.LOST if gone else Failure.FINAL
-        if state == _UNIQUE_VIOLATION:
+        if state in _CONFLICTS:
             return Failure.CONFLICT
         if state.startswith(_LOST):
             return Failure.LOST

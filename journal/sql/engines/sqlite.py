@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 import psutil
-from sqlalchemy import Connection, Engine, ExceptionContext, TextClause, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, PoolProxiedConnection, TextClause, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -49,7 +49,8 @@ _DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _UNLOCKED_ADVICE: Final = (
     "It was read without locks, as you may not write it; see with `provjournal journal verify`, as a user who may, how it is."
 )
-_CONFLICTS: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
+_CONFLICTS: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_FOREIGNKEY")
+_BEGIN: Final = "BEGIN IMMEDIATE"
 
 
 class Sqlite:
@@ -119,6 +120,14 @@ class Sqlite:
             raise
         if before not in (None, _state(_path(connection.engine.url))):
             raise Away(_CHANGED)
+
+    def begin(self, connection: PoolProxiedConnection) -> None:
+        """Lock at once: a transaction that reads first may find out too late that it may not write."""
+        connection.cursor().execute(_BEGIN)
+
+    def pipelined(self, connection: PoolProxiedConnection) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
+        """Nothing: the database is in this process."""
+        return nullcontext()
 
     def size(self) -> TextClause:
         """Ask for the pages of the file; the write-ahead log comes on top until it is merged."""
@@ -215,4 +224,4 @@ def _prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None
 
 def _begin(connection: Connection) -> None:
     if not connection.get_execution_options().get(READS):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(_BEGIN)
