@@ -13,10 +13,11 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 from journal.codec import to_document
 from journal.errors import JournalRegressed, OwnerAlive, StreamArchived, VersionConflict
 from journal.events import Event
-from journal.sql.append import event_row, is_free
+from journal.sql.changes import event_row
 from journal.sql.engine import Database
 from journal.sql.heads import head_of
 from journal.sql.schema import EVENTS, SNAPSHOTS, STREAMS, DatabaseNow
+from journal.sql.statements import is_free
 from journal.store import Head
 
 PAGE: Final = 1000

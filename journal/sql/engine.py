@@ -1,7 +1,6 @@
 """How a database is opened, asked and changed: bounded retries, and errors that a person can act on."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Pool, Row, UpdateBase, create_engine
@@ -15,7 +14,7 @@ from journal.sql.engines.mariadb import Mariadb
 from journal.sql.engines.postgresql import Postgresql
 from journal.sql.engines.sqlite import Sqlite
 from journal.sql.fork import renew_after_fork
-from journal.sql.transaction import Transaction, Written, transaction
+from journal.sql.transaction import Transaction, Written
 
 BACKENDS: Final[dict[str, Backend]] = {
     "sqlite": Sqlite(),
@@ -81,9 +80,9 @@ class Database:
 
         return self._again(attempt)
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin a transaction on the driver's own connection. It, and what is done in it, may raise DBAPIError."""
-        return transaction(self.engine, self.backend, self._written)
+    def transaction(self) -> Transaction:
+        """Return a transaction that records appends."""
+        return Transaction(self.engine, self.backend, self._written)
 
     def retrying(self) -> Retrying:
         """Return the retries of everything here: while it is Away, with jitter, for a bounded time."""

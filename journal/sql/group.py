@@ -12,7 +12,8 @@ from typing import Final
 import attrs
 
 from journal.events import Event
-from journal.sql.append import Append, record
+from journal.sql.append import Append
+from journal.sql.changes import changes
 from journal.sql.engine import Database
 from journal.sql.fork import renew_after_fork
 
@@ -26,6 +27,8 @@ class _Waiting:
     tried: bool = False
     recorded: bool = False
     """Whether the transaction that it went with has committed; if not, it has to go alone."""
+    called: threading.Lock = attrs.field(factory=threading.Lock)
+    """Is released once it was tried, or is to commit itself and whoever waits."""
 
 
 class GroupCommit:
@@ -40,7 +43,8 @@ class GroupCommit:
     def after_fork(self) -> None:
         """Start with nobody waiting: the threads that wait are the parent's."""
         self._waiting: deque[_Waiting] = deque()
-        self._turn = threading.Lock()
+        self._committing: _Waiting | None = None
+        self._changing = threading.Lock()
 
     @property
     def waiting(self) -> int:
@@ -50,32 +54,55 @@ class GroupCommit:
     def append(self, append: Append) -> tuple[Event, ...]:
         """Append together with whoever waits. Raises what the append alone would raise; neighbours do not matter."""
         mine = _Waiting(append)
-        self._waiting.append(mine)
-        with self._turn:
-            while not mine.tried:
-                self._commit(self._next())
-        return tuple(append.events) if mine.recorded else append.run()
+        mine.called.acquire()
+        batch: Sequence[_Waiting] = ()
+        try:
+            if not self._comes_first(mine):
+                mine.called.acquire()
+            if not mine.tried:
+                batch = self._next()
+                self._commit(batch)
+        finally:
+            self._leave(mine)
+            for waiting in batch:
+                waiting.called.release()
+        return tuple(append.entry.events) if mine.recorded else append.run()
+
+    def _comes_first(self, mine: _Waiting) -> bool:
+        """Wait, unless nobody commits."""
+        with self._changing:
+            self._waiting.append(mine)
+            if self._committing is None:
+                self._committing = mine
+            return self._committing is mine
 
     def _next(self) -> Sequence[_Waiting]:
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
+        with self._changing:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
         # Rows are locked in one order, so that two processes do not wait for each other.
-        return sorted(batch, key=lambda waiting: (waiting.append.events[0].stream, waiting.append.events[0].version))
+        return sorted(batch, key=lambda waiting: (waiting.append.entry.stream, waiting.append.entry.events[0].version))
+
+    def _leave(self, mine: _Waiting) -> None:
+        """Have the next one commit, before those that are done are called: the disk is what they wait for."""
+        with self._changing:
+            if not mine.tried and mine in self._waiting:
+                self._waiting.remove(mine)  # it was interrupted
+            if self._committing is mine:
+                self._committing = self._waiting[0] if self._waiting else None
+                if self._committing is not None:
+                    self._committing.called.release()
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         """Record a batch in one transaction. If one of it fails, each goes alone: a bad one fails no other."""
         for waiting in batch:
             waiting.tried = True
-        committing = recorded = False
+        transaction, recorded = self._database.transaction(), frozenset[str]()
         try:
-            with self._database.transaction() as transaction:
-                if record(transaction, [waiting.append for waiting in batch]):
-                    committing = True
-                    transaction.commit()
-                    recorded = True
+            recorded = frozenset(transaction.record(changes([waiting.append.entry for waiting in batch])))
         except BaseException as error:
             for waiting in batch:
-                waiting.append.may_be_recorded = committing
+                waiting.append.may_be_recorded = transaction.may_be_recorded(error)
             if not isinstance(error, Exception):
                 raise  # an interrupt is this thread's own; an error may be a neighbour's
         for waiting in batch:
-            waiting.recorded = recorded
+            waiting.recorded = waiting.append.entry.stream in recorded

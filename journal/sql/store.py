@@ -15,6 +15,7 @@ from journal.events import Event
 from journal.snapshot import Snapshot
 from journal.sql.append import Append
 from journal.sql.archive import archive, remove_archived, restore
+from journal.sql.changes import Entry
 from journal.sql.durability import check_durability
 from journal.sql.engine import Database, parsed
 from journal.sql.group import GroupCommit
@@ -78,7 +79,7 @@ class SqlStore:
         self, events: Sequence[Event], *, previous_hash: str, expected_epoch: int, claim: Claim | None = None
     ) -> tuple[Event, ...]:
         """Append chained events of one stream in one transaction."""
-        return self._appends.append(Append(self._database, events, previous_hash, expected_epoch, claim))
+        return self._appends.append(Append(self._database, Entry(events, previous_hash, expected_epoch, claim)))
 
     def renew(self, stream: str, claim: Claim, *, epoch: int) -> None:
         """Extend the owner's lease."""

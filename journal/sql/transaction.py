@@ -1,30 +1,20 @@
-"""A transaction on the driver's own connection, for what runs the same few statements each time: appends.
+"""The transaction that records appends, on the driver's own connection.
 
-SQLAlchemy writes the statements and keeps the connections. What it does for each execution costs more than the driver's
-own part of it, and it has no word for sending statements on before the one before them is answered.
+SQLAlchemy writes the statements and keeps the connections. The statements are few and always the same, and what it does
+for each execution costs more than the driver's own part of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import attrs
-from sqlalchemy import Dialect, Engine, PoolProxiedConnection, UpdateBase
+from sqlalchemy import Engine, PoolProxiedConnection, UpdateBase
 from sqlalchemy.exc import DBAPIError
 
-from journal.sql.engines.backend import Backend
-
-Values = Mapping[str, Any]
-
-
-@attrs.frozen
-class Change:
-    """A statement that is run once for each of `rows`, which all give values to the same names."""
-
-    statement: UpdateBase
-    rows: Sequence[Values]
-    hits: int | None = None
-    """How many rows of the table it has to hit; None where that does not matter."""
+from journal.sql.changes import Changes, Row
+from journal.sql.engines.backend import Backend, Failure
+from journal.sql.statements import Execution, executions
 
 
 @attrs.frozen
@@ -32,71 +22,85 @@ class Written:
     """A statement in the words of one driver."""
 
     text: str
-    order: Sequence[str] | None
+    order: Collection[str] | None
     """The names of its values in their order; None where the driver takes them by name."""
 
-    def values(self, row: Values) -> Any:
+    def values(self, row: Row) -> Any:
         """Return the values of a row as the driver takes them."""
         return row if self.order is None else [row[name] for name in self.order]
 
 
 @attrs.define
 class Transaction:
-    """One transaction. What was not committed at its end is undone."""
+    """One transaction, for one recording."""
 
-    connection: PoolProxiedConnection
-    dialect: Dialect
+    engine: Engine
     backend: Backend
     written: dict[UpdateBase, Written]
+    """The statements that were written before."""
+    _committing: bool = attrs.field(default=False, init=False)
+    """Whether what commits has been sent."""
+    _at_once: bool = attrs.field(default=False, init=False)
 
-    def make(self, changes: Sequence[Change]) -> bool:
-        """Make changes, in this order, and return whether each hit as many rows as it has to."""
-        cursors = []
-        with self.backend.pipelined(self.connection):
-            for change in changes:
-                cursor, written = self.connection.cursor(), self._write(change)
-                if len(change.rows) == 1:
-                    cursor.execute(written.text, written.values(change.rows[0]))
-                else:
-                    cursor.executemany(written.text, [written.values(row) for row in change.rows])
-                cursors.append(cursor)
-        return all(change.hits in (None, cursor.rowcount) for change, cursor in zip(changes, cursors, strict=True))
+    def record(self, changes: Changes) -> Collection[str]:
+        """Record appends and return, once that is durable, the streams whose guard row was hit; the others were left alone.
 
-    def commit(self) -> None:
-        """Commit, and return once that is durable."""
-        self.connection.commit()
+        Raises DBAPIError, as SQLAlchemy's own connections do.
+        """
+        with _connection(self.engine) as connection:
+            if self.backend.at_once is not None and changes.stand_alone:
+                self._committing = self._at_once = True
+                return self.backend.at_once(connection, changes)
+            self.backend.begin(connection)
+            if not all(self._hits(connection, execution) for execution in executions(changes)):
+                return ()
+            self._committing = True
+            connection.commit()
+            return changes.streams
 
-    def _write(self, change: Change) -> Written:
-        written = self.written.get(change.statement)
+    def may_be_recorded(self, error: BaseException) -> bool:
+        """Tell whether what was to be recorded may be durable although recording it raised this error."""
+        if not self._committing or not isinstance(error, DBAPIError):
+            return self._committing
+        failure = self.backend.failure(error)
+        return failure is Failure.LOST if self._at_once else failure not in (Failure.ABORTED, Failure.CONFLICT)
+
+    def _hits(self, connection: PoolProxiedConnection, execution: Execution) -> bool:
+        """Run a statement and return whether it hit as many rows as it has to."""
+        written, cursor = self._write(execution), connection.cursor()
+        if len(execution.rows) == 1:
+            cursor.execute(written.text, written.values(execution.rows[0]))
+        else:
+            cursor.executemany(written.text, [written.values(row) for row in execution.rows])
+        return execution.hits in (None, cursor.rowcount)
+
+    def _write(self, execution: Execution) -> Written:
+        written = self.written.get(execution.statement)
         if written is None:
-            compiled = change.statement.compile(dialect=self.dialect, column_keys=[*change.rows[0]])
-            written = self.written[change.statement] = Written(str(compiled), compiled.positiontup)
+            compiled = execution.statement.compile(dialect=self.engine.dialect, column_keys=[*execution.rows[0]])
+            written = self.written[execution.statement] = Written(str(compiled), compiled.positiontup)
         return written
 
 
 @contextmanager
-def transaction(engine: Engine, backend: Backend, written: dict[UpdateBase, Written]) -> Iterator[Transaction]:
-    """Begin a transaction; errors of the driver are raised as SQLAlchemy raises them, as DBAPIError.
-
-    `written` keeps the statements that were written before.
-    """
+def _connection(engine: Engine) -> Iterator[PoolProxiedConnection]:
+    """Take a connection out of the pool. What is not committed when it goes back is undone."""
     connection = None
     try:
         connection = engine.raw_connection()
-        backend.begin(connection)
-        yield Transaction(connection, engine.dialect, backend, written)
-    except BaseException as error:
-        of_driver = engine.dialect.loaded_dbapi.Error
-        if not isinstance(error, of_driver):
-            if connection is not None and not isinstance(error, Exception):
-                connection.invalidate()  # an interrupt can leave it in the middle of an answer
-            raise
+        yield connection
+    except engine.dialect.loaded_dbapi.Error as error:
         lost = engine.dialect.is_disconnect(error, connection and connection.dbapi_connection, None)
         if lost:
             if connection is not None:
                 connection.invalidate(error)
             engine.dispose()  # the others that wait in the pool are as old
-        raise DBAPIError.instance(None, None, error, of_driver, connection_invalidated=lost, dialect=engine.dialect) from error
+        base = engine.dialect.loaded_dbapi.Error
+        raise DBAPIError.instance(None, None, error, base, connection_invalidated=lost, dialect=engine.dialect) from error
+    except BaseException as error:
+        if connection is not None and not isinstance(error, Exception):
+            connection.invalidate()  # an interrupt can leave it in the middle of an answer
+        raise
     finally:
         if connection is not None:
             connection.close()

@@ -61,11 +61,11 @@ def test_parent_and_children_append_side_by_side(store: SqlStore) -> None:
 
 @contextmanager
 def appending(store: SqlStore) -> Iterator[None]:
-    """Have another thread hold the turn of the group commit for the length of the block."""
+    """Have another thread be at the queue of the group commit for the length of the block."""
     holds, over = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with store._appends._turn:  # noqa: SLF001 (a fork can come while another thread commits)
+        with store._appends._changing:  # noqa: SLF001 (a fork can come while another thread commits)
             holds.set()
             over.wait()
 

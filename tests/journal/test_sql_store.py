@@ -15,7 +15,7 @@ from sqlalchemy import delete, event, insert, text
 from journal.codec import to_document
 from journal.errors import SchemaNotCurrent, StoreError, StoreUnavailable
 from journal.events import HoldPlaced
-from journal.sql.append import event_row
+from journal.sql.changes import event_row
 from journal.sql.engine import Database, parsed
 from journal.sql.schema import EVENTS, METADATA
 from journal.sql.store import SqlStore, open_store

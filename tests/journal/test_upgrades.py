@@ -20,7 +20,7 @@ from journal.codec import to_document
 from journal.errors import SchemaNotCurrent, StoreError
 from journal.events import CreateServer, Event
 from journal.memory import MemoryStore
-from journal.sql.append import event_row, unfinished_row
+from journal.sql.changes import event_row, unfinished_row
 from journal.sql.engine import Database, parsed
 from journal.sql.engines import mariadb
 from journal.sql.engines.backend import READS

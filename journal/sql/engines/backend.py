@@ -1,6 +1,6 @@
 """The port that each database engine fills."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final, Protocol
@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from journal.sql.changes import Changes
+
 READS: Final = "provjournal_reads"
 """Execution option of connections that only read: on SQLite they take no lock."""
 
@@ -16,7 +18,7 @@ READS: Final = "provjournal_reads"
 class Failure(Enum):
     """What an error of the driver means for an append."""
 
-    CONFLICT = "somebody else's row is there already, or the guard row is not"
+    CONFLICT = "somebody else's row is there already"
     ABORTED = "the database certainly undid the transaction; it may work another time"
     LOST = "the database is away, and what it did last is not known; it may work another time"
     DOUBTFUL = "what was read may have been changed meanwhile; it is worth one more look"
@@ -34,6 +36,13 @@ class Backend(Protocol):
     """The name by which SQLAlchemy knows dialect and driver."""
     extra: str | None
     """The extra of this distribution that brings the driver; None where Python brings it."""
+
+    @property
+    def at_once(self) -> Callable[[PoolProxiedConnection, Changes], Collection[str]] | None:
+        """What records appends that stand alone in one statement; None where the engine has no such statement.
+
+        It commits itself, and returns the streams whose guard row was hit.
+        """
 
     def check(self, url: URL) -> None:
         """Raise StoreError if the URL misses something that this engine needs."""
@@ -61,9 +70,6 @@ class Backend(Protocol):
 
     def begin(self, connection: PoolProxiedConnection) -> None:
         """Begin a transaction that writes, on the driver's own connection, where the driver does not do so by itself."""
-
-    def pipelined(self, connection: PoolProxiedConnection) -> AbstractContextManager[None]:
-        """Send statements without waiting for the answer to the one before, where the driver can; at the end all are there."""
 
     def size(self) -> TextClause:
         """Return the query for the bytes that the journal's tables and indexes take on disk."""

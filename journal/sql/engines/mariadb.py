@@ -30,8 +30,7 @@ _CLAIMS: Final = (
 _TAKE_CLAIM: Final = """UPDATE upgrading SET owner = :me, until = UNIX_TIMESTAMP(SYSDATE(6)) + :seconds
     WHERE single = 1 AND until < UNIX_TIMESTAMP(SYSDATE(6))"""
 
-_CONFLICTS: Final = (1062, 1452)
-"""A row with this key is there, and a row that another refers to is not."""
+_DUPLICATE: Final = 1062
 _ABORTED: Final = (1213, 1205, 1020, 1047, 1969)
 """Deadlock or failed certification, lock wait timeout, changed since read, node not ready, statement timed out."""
 _LOST: Final = (1180, 1927, 2003, 2006, 2013, 2055)
@@ -76,6 +75,7 @@ class Mariadb:
 
     driver = "mysql+pymysql"
     extra: str | None = "mariadb"
+    at_once = None
 
     def check(self, url: URL) -> None:
         """Demand the name of a database."""
@@ -143,10 +143,6 @@ class Mariadb:
     def begin(self, connection: PoolProxiedConnection) -> None:
         """Nothing: the server begins with the first statement."""
 
-    def pipelined(self, connection: PoolProxiedConnection) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
-        """Nothing: the driver waits for each answer."""
-        return nullcontext()
-
     def size(self) -> TextClause:
         """Ask for what the server last counted."""
         return text(
@@ -161,7 +157,7 @@ class Mariadb:
     def failure(self, error: DBAPIError) -> Failure:
         """Tell by the server's code."""
         code = _code(error)
-        if code in _CONFLICTS:
+        if code == _DUPLICATE:
             return Failure.CONFLICT
         if error.connection_invalidated or code in _LOST:
             return Failure.LOST

@@ -1,7 +1,7 @@
 """PostgreSQL, through psycopg 3."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause, event, text
@@ -11,14 +11,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from journal.errors import StoreError
 from journal.sql.engines.backend import Failure
+from journal.sql.engines.one_statement import record_at_once
 
 CONNECT_SECONDS: Final = 10
 """How long a connection may take to come about."""
 UPGRADE_WAITS_SECONDS: Final = 3
 """How long an upgrade waits for a lock, while others wait behind it."""
 
-_CONFLICTS: Final = ("23505", "23503")
-"""A row with this key is there, and a row that another refers to is not."""
+_UNIQUE_VIOLATION: Final = "23505"
 _ABORTED: Final = ("40001", "40P01", "55P03", "57014", "25P03", "25006")
 """Serialization failure, deadlock, lock not available, cancelled, idle in transaction, read-only (a standby, for now)."""
 _LOST: Final = ("08", "57P")
@@ -46,6 +46,7 @@ class Postgresql:
 
     driver = "postgresql+psycopg"
     extra: str | None = "postgresql"
+    at_once = staticmethod(record_at_once)
 
     def check(self, url: URL) -> None:
         """Demand the name of a database."""
@@ -93,15 +94,6 @@ class Postgresql:
     def begin(self, connection: PoolProxiedConnection) -> None:
         """Nothing: the driver begins with the first statement."""
 
-    @contextmanager
-    def pipelined(self, connection: PoolProxiedConnection) -> Iterator[None]:
-        """Send all before the first answer is waited for, if the client library (libpq 14 or newer) can."""
-        from psycopg import capabilities  # noqa: PLC0415 (the driver is an extra)
-
-        driver: Any = connection.driver_connection
-        with driver.pipeline() if capabilities.has_pipeline() else nullcontext():
-            yield
-
     def size(self) -> TextClause:
         """Ask for all that belongs to the tables of the schema in use."""
         return text(
@@ -122,7 +114,7 @@ class Postgresql:
         if state is None:
             gone = error.connection_invalidated or isinstance(error, OperationalError)
             return Failure.LOST if gone else Failure.FINAL
-        if state in _CONFLICTS:
+        if state == _UNIQUE_VIOLATION:
             return Failure.CONFLICT
         if state.startswith(_LOST):
             return Failure.LOST

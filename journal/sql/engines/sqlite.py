@@ -49,7 +49,7 @@ _DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _UNLOCKED_ADVICE: Final = (
     "It was read without locks, as you may not write it; see with `provjournal journal verify`, as a user who may, how it is."
 )
-_CONFLICTS: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_FOREIGNKEY")
+_CONFLICTS: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
 _BEGIN: Final = "BEGIN IMMEDIATE"
 
 
@@ -58,6 +58,7 @@ class Sqlite:
 
     driver = "sqlite+pysqlite"
     extra: str | None = None
+    at_once = None
 
     def check(self, url: URL) -> None:
         """Demand a file: a database in memory is no journal."""
@@ -124,10 +125,6 @@ class Sqlite:
     def begin(self, connection: PoolProxiedConnection) -> None:
         """Lock at once: a transaction that reads first may find out too late that it may not write."""
         connection.cursor().execute(_BEGIN)
-
-    def pipelined(self, connection: PoolProxiedConnection) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
-        """Nothing: the database is in this process."""
-        return nullcontext()
 
     def size(self) -> TextClause:
         """Ask for the pages of the file; the write-ahead log comes on top until it is merged."""
