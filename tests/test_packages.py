@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = "[name for name in ('sqlalchemy', 'alembic', 'openstack', 'keystoneauth1', 'cliff') if name in sys.modules]"
+HEAVY = (
+    "[name for name in ('sqlalchemy', 'alembic', 'tenacity', 'openstack', 'keystoneauth1', 'opentelemetry', 'cliff')"
+    " if name in sys.modules]"
+)
 PURE = [
     "journal",
     "journal.events",
@@ -50,6 +53,11 @@ def loaded(program: str) -> str:
 @pytest.mark.parametrize("module", PURE)
 def test_importing_it_loads_nothing_heavy(module: str) -> None:
     assert loaded(f"import sys, {module}; print({HEAVY})") == "[]"
+
+
+def test_who_runs_operations_loads_nothing_that_only_some_of_them_need() -> None:
+    rare = "[name for name in ('socket', 'base64', 'concurrent.futures.thread') if name in sys.modules]"
+    assert loaded(f"import sys; from journal import Journal, Operation; print({HEAVY} + {rare})") == "[]"
 
 
 def test_replaying_a_file_loads_neither_database_nor_cloud() -> None:
