@@ -60,6 +60,13 @@ def test_who_runs_operations_loads_nothing_that_only_some_of_them_need() -> None
     assert loaded(f"import sys; from journal import Journal, Operation; print({HEAVY} + {rare})") == "[]"
 
 
+def test_opening_a_journal_that_is_current_loads_no_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/journal.db"
+    assert loaded(f"import sys; from journal import Journal; Journal.open({url!r}, upgrade=True); print({HEAVY})") != "[]"
+    program = f"import sys; from journal import Journal; Journal.open({url!r}); print('alembic' in sys.modules)"
+    assert loaded(program) == "False"
+
+
 def test_replaying_a_file_loads_neither_database_nor_cloud() -> None:
     path = ROOT / "tests" / "golden" / "plans" / "scale-both-ways.jsonl"
     heavy = HEAVY.replace(", 'cliff'", "")

@@ -15,13 +15,11 @@ from journal.events import Event
 from journal.snapshot import Snapshot
 from journal.sql.append import Append
 from journal.sql.archive import archive, remove_archived, restore
-from journal.sql.durability import check_durability
 from journal.sql.engine import Database, parsed
 from journal.sql.group import GroupCommit
 from journal.sql.heads import HEADS, as_head, head_of
-from journal.sql.schema import EVENTS, JOURNAL, SNAPSHOTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
-from journal.sql.upgrade import check_current, downgrade
-from journal.sql.upgrade import upgrade as make_tables
+from journal.sql.opening import id_in, identified
+from journal.sql.schema import EVENTS, SNAPSHOTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
 from journal.store import Claim, Head, UnfinishedStep
 
 PAGE: Final = 1000
@@ -38,10 +36,10 @@ def open_store(url: str, *, upgrade: bool = False, strict: bool = False) -> "Sql
     database.backend.check_place(database.url, make=upgrade)
     try:
         if upgrade:
+            from journal.sql.upgrade import upgrade as make_tables  # noqa: PLC0415 (Alembic is loaded only by those who need it)
+
             make_tables(database)
-        check_current(database)
-        check_durability(database, strict=strict)
-        return SqlStore(database)
+        return SqlStore(database, identified(database, strict=strict))
     except BaseException:
         database.close()
         raise
@@ -49,6 +47,8 @@ def open_store(url: str, *, upgrade: bool = False, strict: bool = False) -> "Sql
 
 def downgrade_store(url: str, revision: str) -> None:
     """Take the tables of the journal at a database URL back to an older revision. Raises StoreError if that cannot be done."""
+    from journal.sql.upgrade import downgrade  # noqa: PLC0415 (the same)
+
     with closing(Database(parsed(url))) as database:
         database.backend.check_place(database.url, make=False)
         downgrade(database, revision)
@@ -57,12 +57,11 @@ def downgrade_store(url: str, revision: str) -> None:
 class SqlStore:
     """Streams in an SQL database. Safe to use from many threads and many processes."""
 
-    def __init__(self, database: Database) -> None:
-        """Use a database whose tables are current."""
+    def __init__(self, database: Database, journal_id: UUID | None = None) -> None:
+        """Use a database whose tables are current. Its journal's id is asked for unless it is known."""
         self._database = database
         self._appends = GroupCommit(database)
-        ((journal_id,),) = database.rows(select(JOURNAL.c.id))
-        self._journal_id = UUID(journal_id)
+        self._journal_id = journal_id or id_in(database)
 
     @property
     def journal_id(self) -> UUID:

@@ -82,8 +82,9 @@ class Postgresql:
 
     def weaknesses(self, connection: Connection) -> Sequence[str]:
         """Look at what the server does at a commit."""
-        settings = ((name, connection.exec_driver_sql(f"SHOW {name}").scalar_one(), good) for name, good in _EXPECTED.items())
-        return [f"{name} is {value}, expected {' or '.join(good)}" for name, value, good in settings if value not in good]
+        values = connection.exec_driver_sql(f"SELECT {', '.join(f'current_setting({name!r})' for name in _EXPECTED)}").one()
+        settings = zip(_EXPECTED.items(), values, strict=True)
+        return [f"{name} is {value}, expected {' or '.join(good)}" for (name, good), value in settings if value not in good]
 
     def reading(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
         """Nothing: each query sees one state of the database."""
