@@ -25,6 +25,10 @@ from journal.store import Claim, Head, UnfinishedStep
 PAGE: Final = 1000
 """Events read at once."""
 
+_ALL_UNFINISHED: Final = """SELECT stream_id, version, operation, step, stage, action, subject, recorded_at, deadline
+    FROM unfinished_steps ORDER BY stream_id, version"""
+"""What whoever recovers asks first."""
+
 
 def open_store(url: str, *, upgrade: bool = False, strict: bool = False) -> "SqlStore":
     """Open the journal at a database URL; `upgrade` makes its tables or brings them up to date.
@@ -193,10 +197,10 @@ class SqlStore:
 
     def unfinished_steps(self, stream: str | None = None) -> Iterator[UnfinishedStep]:
         """Yield the unfinished steps of all streams, or of one."""
-        found = select(UNFINISHED_STEPS).order_by(UNFINISHED_STEPS.c.stream_id, UNFINISHED_STEPS.c.version)
-        if stream is not None:
-            found = found.where(UNFINISHED_STEPS.c.stream_id == stream)
-        return map(_unfinished, self._database.rows(found))
+        if stream is None:
+            return map(_unfinished, self._database.rows_of_text(_ALL_UNFINISHED))
+        its = select(UNFINISHED_STEPS).where(UNFINISHED_STEPS.c.stream_id == stream)
+        return map(_unfinished, self._database.rows(its.order_by(UNFINISHED_STEPS.c.version)))
 
     def weaknesses(self) -> Sequence[str]:
         """Return the settings of the database under which what was acknowledged could be lost."""

@@ -56,8 +56,8 @@ class Postgresql:
         """Nothing can be said without asking the server."""
 
     def options(self) -> dict[str, Any]:
-        """Return a bound for connecting."""
-        return {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
+        """Return a bound for connecting; no connection is to ask for a type of PostgreSQL's that no table has."""
+        return {"connect_args": {"connect_timeout": CONNECT_SECONDS}, "use_native_hstore": False}
 
     def prepare(self, engine: Engine) -> None:
         """Refuse a database that cannot hold every text. The guard row is safe under every isolation level."""
