@@ -1,5 +1,6 @@
 """How long programs take to start: importing the library, and its command's help, beside importing the peers."""
 
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ IMPORTS: Final = {
 }
 """What is imported before the clock runs, and what then; the rest is what the import costs. `import journal`
 alone loads nothing, as its names are loaded when they are first used: here they are used."""
+NOT_COMPILED: Final = "PYTHONDONTWRITEBYTECODE"
+"""Is taken out of the environment: pip compiles what it installs, the peers, too; a checkout is compiled by its first run."""
 HELP: Final = (str(Path(sys.executable).with_name("provjournal")), "--help")
 
 
@@ -51,9 +54,10 @@ def help_(measure: Measure, programs: Programs, rounds: int, progress: Progress)
 def fastest(*commands: Sequence[str]) -> list[float]:
     """Return how many seconds each command takes at its best, of several runs of one after the other."""
     best = [float("inf")] * len(commands)
+    environment = {name: value for name, value in os.environ.items() if name != NOT_COMPILED}
     for _ in range(TIMES):
         for place, command in enumerate(commands):
             began = time.perf_counter()
-            subprocess.run(command, stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True, cwd=ROOT, env=environment)
             best[place] = min(best[place], time.perf_counter() - began)
     return best

@@ -15,6 +15,7 @@ import attrs
 from journal.errors import JournalRegressed, StreamArchived
 from journal.events import Event
 from journal.store import EventStore, Head
+from journal.value import Value
 
 OVERLAP: Final = timedelta(seconds=60)
 """How far a look goes back behind the one before."""
@@ -22,8 +23,8 @@ ALL_EVERY: Final = 100
 """Each so many-th look is at all streams."""
 
 
-@attrs.frozen
-class Seen:
+@attrs.frozen(eq=False, repr=False)
+class Seen(Value):
     """How far a stream was read: the version and the hash of the last event."""
 
     version: int

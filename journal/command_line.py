@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from cliff.app import App
 from cliff.command import Command
-from cliff.commandmanager import CommandManager
 from cliff.lister import Lister
 from cliff.show import ShowOne
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from journal.command_list import Commands
 from journal.errors import (
     AppendOutcomeUnknown,
     Fenced,
@@ -79,7 +79,7 @@ class Application(App):
         super().__init__(
             description="What happened to your clusters, what is unfinished, and what would be deleted and why.",
             version=version("provisioning-journal"),
-            command_manager=CommandManager("provjournal.commands"),
+            command_manager=Commands("provjournal.commands"),
             deferred_help=True,
         )
 

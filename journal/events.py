@@ -16,6 +16,8 @@ from uuid import UUID
 import attrs
 from msgspec import Meta
 
+from journal.value import Value
+
 LARGEST_INTEGER: Final = 2**53
 """Integers beyond it are not exact in every JSON reader, so no event holds them."""
 
@@ -129,8 +131,8 @@ class ErrorDuring(StrEnum):
     COMPENSATION = "compensation"
 
 
-@attrs.frozen
-class OperationStarted:
+@attrs.frozen(eq=False, repr=False)
+class OperationStarted(Value):
     """A conductor begins an operation.
 
     `victims`: the servers that a scale will remove, and what goes with them, declared before anything begins.
@@ -145,8 +147,8 @@ class OperationStarted:
     request: dict[str, Any]
 
 
-@attrs.frozen
-class CreateServer:
+@attrs.frozen(eq=False, repr=False)
+class CreateServer(Value):
     """Intent to create one server, of which nobody knows the id yet."""
 
     type: ClassVar[str] = "intent"
@@ -162,8 +164,8 @@ class CreateServer:
     """What it is made with: its ports, volumes and groups, as far as they are this cluster's. Schema 2."""
 
 
-@attrs.frozen
-class DeleteServer:
+@attrs.frozen(eq=False, repr=False)
+class DeleteServer(Value):
     """Intent to delete one server and to wait until it is gone."""
 
     type: ClassVar[str] = "intent"
@@ -176,8 +178,8 @@ class DeleteServer:
     server_id: Text
 
 
-@attrs.frozen
-class CreateResource:
+@attrs.frozen(eq=False, repr=False)
+class CreateResource(Value):
     """Intent to create what a server brings along: `create_port`, `create_volume` and so on. Schema 2."""
 
     type: ClassVar[str] = "intent"
@@ -197,8 +199,8 @@ class CreateResource:
         return f"create_{self.kind}"
 
 
-@attrs.frozen
-class DeleteResource:
+@attrs.frozen(eq=False, repr=False)
+class DeleteResource(Value):
     """Intent to delete what a server brought along: `delete_port`, `delete_volume` and so on. Schema 2."""
 
     type: ClassVar[str] = "intent"
@@ -216,8 +218,8 @@ class DeleteResource:
         return f"delete_{self.kind}"
 
 
-@attrs.frozen
-class Decommission:
+@attrs.frozen(eq=False, repr=False)
+class Decommission(Value):
     """Intent to move data and work off servers, so that they can be deleted."""
 
     type: ClassVar[str] = "intent"
@@ -232,8 +234,8 @@ class Decommission:
     """What goes with the servers, and can be deleted from then on as they can. Schema 2."""
 
 
-@attrs.frozen
-class Configure:
+@attrs.frozen(eq=False, repr=False)
+class Configure(Value):
     """Intent to configure servers; none listed means the whole cluster."""
 
     type: ClassVar[str] = "intent"
@@ -246,8 +248,8 @@ class Configure:
     server_ids: tuple[Text, ...]
 
 
-@attrs.frozen
-class Start:
+@attrs.frozen(eq=False, repr=False)
+class Start(Value):
     """Intent to start the processes on servers; none listed means the whole cluster."""
 
     type: ClassVar[str] = "intent"
@@ -260,8 +262,8 @@ class Start:
     server_ids: tuple[Text, ...]
 
 
-@attrs.frozen
-class Custom:
+@attrs.frozen(eq=False, repr=False)
+class Custom(Value):
     """Intent to do something of the conductor's own; none listed means the whole cluster."""
 
     type: ClassVar[str] = "intent"
@@ -322,8 +324,8 @@ def listed_in(intent: Intent) -> tuple[str, ...]:
             return intent.server_ids
 
 
-@attrs.frozen
-class Completion:
+@attrs.frozen(eq=False, repr=False)
+class Completion(Value):
     """A step ended. `server_id` where a create learned it; `reason` is required unless the step succeeded.
 
     `resource_id`, in schema 2, is the same of a create of another resource.
@@ -350,8 +352,8 @@ def completed(intent: Create, outcome: StepOutcome, made: str | None, reason: st
     return Completion(intent.step, outcome, None, reason, made)
 
 
-@attrs.frozen
-class OperationFinished:
+@attrs.frozen(eq=False, repr=False)
+class OperationFinished(Value):
     """An operation ended, and with it what it took over."""
 
     type: ClassVar[str] = "operation_finished"
@@ -361,8 +363,8 @@ class OperationFinished:
     reason: str
 
 
-@attrs.frozen
-class DeletionRequested:
+@attrs.frozen(eq=False, repr=False)
+class DeletionRequested(Value):
     """A user wants the cluster deleted. It raises the epoch, which fences whoever is at work."""
 
     type: ClassVar[str] = "deletion_requested"
@@ -371,8 +373,8 @@ class DeletionRequested:
     reason: str
 
 
-@attrs.frozen
-class OwnershipTaken:
+@attrs.frozen(eq=False, repr=False)
+class OwnershipTaken(Value):
     """A conductor took the stream over. It raises the epoch, which fences the owner before it."""
 
     type: ClassVar[str] = "ownership_taken"
@@ -385,8 +387,8 @@ DELETED_STATUSES: Final = frozenset({"DELETED", "SOFT_DELETED"})
 """Nova's statuses of a server that is gone for us; any other, ERROR and UNKNOWN included, is there."""
 
 
-@attrs.frozen
-class ObservedServer:
+@attrs.frozen(eq=False, repr=False)
+class ObservedServer(Value):
     """One row of a listing. `step`: the mark that it carries; `name`, `created_at`: None where the cloud did not say."""
 
     server_id: Text
@@ -396,8 +398,8 @@ class ObservedServer:
     step: UUID | None
 
 
-@attrs.frozen
-class ObservedResource:
+@attrs.frozen(eq=False, repr=False)
+class ObservedResource(Value):
     """One row of a listing of other resources than servers. `attached_to`: the servers that use it, as far as shown."""
 
     kind: ResourceKind
@@ -409,8 +411,8 @@ class ObservedResource:
     attached_to: tuple[Text, ...]
 
 
-@attrs.frozen
-class InventoryObserved:
+@attrs.frozen(eq=False, repr=False)
+class InventoryObserved(Value):
     """What the cloud showed of this cluster. It speaks for the moment `as_of`, the stream's version when it began.
 
     `complete` says that all servers could be seen; `kinds`, in schema 2, of which other resources that is so. Of a kind
@@ -429,8 +431,8 @@ class InventoryObserved:
     user: Text | None = None
 
 
-@attrs.frozen
-class AdoptedServer:
+@attrs.frozen(eq=False, repr=False)
+class AdoptedServer(Value):
     """A server that existed before the journal of its cluster."""
 
     server_id: Text
@@ -438,8 +440,8 @@ class AdoptedServer:
     node_group: str
 
 
-@attrs.frozen
-class ServersAdopted:
+@attrs.frozen(eq=False, repr=False)
+class ServersAdopted(Value):
     """Servers that existed before their journal are in service from here on."""
 
     type: ClassVar[str] = "servers_adopted"
@@ -450,8 +452,8 @@ class ServersAdopted:
     reason: str
 
 
-@attrs.frozen
-class PlannedVerdict:
+@attrs.frozen(eq=False, repr=False)
+class PlannedVerdict(Value):
     """One row of a plan. What has no id is identified by its create step. `kind` and `resource_id` are of schema 2."""
 
     server_id: Text | None
@@ -470,8 +472,8 @@ class PlannedVerdict:
         return self.server_id if self.resource_id is None else self.resource_id
 
 
-@attrs.frozen
-class PlanMade:
+@attrs.frozen(eq=False, repr=False)
+class PlanMade(Value):
     """What replay of the stream up to here says should be done."""
 
     type: ClassVar[str] = "plan_made"
@@ -480,8 +482,8 @@ class PlanMade:
     cluster_status: ClusterStatus
 
 
-@attrs.frozen
-class OperatorResolved:
+@attrs.frozen(eq=False, repr=False)
+class OperatorResolved(Value):
     """An operator's word: of a server (`server_id`), or `gone` of a create step (`step`). It overrides replay.
 
     In schema 2 a word can be of another resource (`resource_id`).
@@ -502,8 +504,8 @@ class OperatorResolved:
         return self.server_id if self.resource_id is None else self.resource_id
 
 
-@attrs.frozen
-class ErrorRecorded:
+@attrs.frozen(eq=False, repr=False)
+class ErrorRecorded(Value):
     """What went wrong, for people; it decides nothing."""
 
     type: ClassVar[str] = "error_recorded"
@@ -512,8 +514,8 @@ class ErrorRecorded:
     reason: str
 
 
-@attrs.frozen
-class HoldPlaced:
+@attrs.frozen(eq=False, repr=False)
+class HoldPlaced(Value):
     """From here on nothing is deleted in this cluster, not even for a user's deletion."""
 
     type: ClassVar[str] = "hold_placed"
@@ -522,8 +524,8 @@ class HoldPlaced:
     reason: str
 
 
-@attrs.frozen
-class HoldReleased:
+@attrs.frozen(eq=False, repr=False)
+class HoldReleased(Value):
     """The hold is lifted."""
 
     type: ClassVar[str] = "hold_released"
@@ -571,8 +573,8 @@ def schema_of(data: Data) -> int:
     return 2 if speaks else 1
 
 
-@attrs.frozen
-class Event:
+@attrs.frozen(eq=False, repr=False)
+class Event(Value):
     """One entry of a stream: the envelope, and the data by type.
 
     `version` counts 1, 2, 3 … in the stream without a gap; `recorded_at` is UTC; `epoch` is the fencing token under

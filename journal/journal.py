@@ -1,7 +1,6 @@
 """The journal as its users open it: a store, a clock, and who is at work."""
 
 import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -82,7 +81,7 @@ class Journal:
     @property
     def conductor(self) -> str:
         """Who this conductor is: the name that was given, else host and process, which are others after a fork."""
-        return self._conductor or f"{socket.gethostname()}:{os.getpid()}"
+        return self._conductor or f"{os.uname().nodename}:{os.getpid()}"
 
     @property
     def id(self) -> UUID:

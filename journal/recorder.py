@@ -49,6 +49,7 @@ from journal.store import Claim
 from journal.stream import Stream
 from journal.telemetry import fields
 from journal.threads import Threads
+from journal.value import Value
 
 AT_ONCE: Final = 10
 """How many steps run in parallel, unless the caller says otherwise."""
@@ -73,8 +74,8 @@ class Begun:
         return absent_will_do or self.completion.outcome is StepOutcome.SUCCEEDED
 
 
-@attrs.frozen
-class Workplace:
+@attrs.frozen(eq=False, repr=False)
+class Workplace(Value):
     """Who runs an operation, and with what."""
 
     journal_id: UUID

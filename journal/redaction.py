@@ -5,7 +5,6 @@ JSON or `name=value` inside a text, in base64 that decodes to such a text. Besid
 authorization headers, private keys, and tokens that can be told by their look.
 """
 
-import base64
 import binascii
 import json
 import logging
@@ -130,7 +129,7 @@ def _decoded(found: re.Match[str], depth: int) -> str:
     """Return a piece of base64 as it is, or redacted if it decodes to a text that has a secret."""
     piece = found[0].rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        text = base64.b64decode(piece + "=" * (-len(piece) % 4), validate=True).decode()
+        text = binascii.a2b_base64(piece + "=" * (-len(piece) % 4), strict_mode=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return found[0]
     return REDACTED if redacted_text(text, depth + 1) != text else found[0]

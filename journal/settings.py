@@ -2,9 +2,11 @@
 
 import attrs
 
+from journal.value import Value
 
-@attrs.frozen
-class Settings:
+
+@attrs.frozen(eq=False, repr=False)
+class Settings(Value):
     """How long things may take, in seconds."""
 
     api_timeout_seconds: float = 60.0

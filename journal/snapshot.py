@@ -14,13 +14,14 @@ import msgspec
 
 from journal import codec, events, rules
 from journal.rules import StreamRules
+from journal.value import Value
 
 EVERY: Final = 1000
 """Events after which a first snapshot is worth while."""
 
 
-@attrs.frozen
-class Snapshot:
+@attrs.frozen(eq=False, repr=False)
+class Snapshot(Value):
     """The state of a stream's rules right after a version."""
 
     stream: str

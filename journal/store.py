@@ -15,11 +15,12 @@ from journal.codec import Document, digest, from_document, to_document
 from journal.errors import DamagedStream
 from journal.events import Event, Intent
 from journal.snapshot import Snapshot
+from journal.value import Value
 from journal.wording import subject
 
 
-@attrs.frozen
-class Head:
+@attrs.frozen(eq=False, repr=False)
+class Head(Value):
     """The guard row of a stream. All times are UTC and by the store's own clock, `read_at` among them."""
 
     stream: str
@@ -52,16 +53,16 @@ class Head:
         return self.owner is not None and self.lease_expires_at is not None and self.lease_expires_at > self.read_at
 
 
-@attrs.frozen
-class Claim:
+@attrs.frozen(eq=False, repr=False)
+class Claim(Value):
     """What an append does to ownership: `owner` holds the stream for `seconds` from now, by the store's clock."""
 
     owner: str
     seconds: float
 
 
-@attrs.frozen
-class UnfinishedStep:
+@attrs.frozen(eq=False, repr=False)
+class UnfinishedStep(Value):
     """An intent without a completion in an operation that has not ended. `version` is the intent's."""
 
     stream: str

@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent import futures
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Final, Protocol, TypeVar
@@ -47,11 +48,11 @@ class SystemThreads:
 
     def pool(self, at_once: int) -> Executor:
         """Return a pool of threads."""
-        return ThreadPoolExecutor(at_once, thread_name_prefix="provjournal")
+        return futures.ThreadPoolExecutor(at_once, thread_name_prefix="provjournal")
 
     def first_over(self, running: Collection[Future[Result]]) -> Sequence[Future[Result]]:
         """Wait until some calls are over."""
-        over = wait(running, return_when=FIRST_COMPLETED).done
+        over = futures.wait(running, return_when=futures.FIRST_COMPLETED).done
         return [future for future in running if future in over]
 
     @contextmanager

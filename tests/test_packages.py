@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = "[name for name in ('sqlalchemy', 'alembic', 'openstack', 'keystoneauth1', 'cliff') if name in sys.modules]"
+HEAVY = (
+    "[name for name in ('sqlalchemy', 'alembic', 'tenacity', 'openstack', 'keystoneauth1', 'opentelemetry', 'cliff')"
+    " if name in sys.modules]"
+)
 PURE = [
     "journal",
     "journal.events",
@@ -50,6 +53,18 @@ def loaded(program: str) -> str:
 @pytest.mark.parametrize("module", PURE)
 def test_importing_it_loads_nothing_heavy(module: str) -> None:
     assert loaded(f"import sys, {module}; print({HEAVY})") == "[]"
+
+
+def test_who_runs_operations_loads_nothing_that_only_some_of_them_need() -> None:
+    rare = "[name for name in ('socket', 'base64', 'concurrent.futures.thread') if name in sys.modules]"
+    assert loaded(f"import sys; from journal import Journal, Operation; print({HEAVY} + {rare})") == "[]"
+
+
+def test_opening_a_journal_that_is_current_loads_no_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/journal.db"
+    assert loaded(f"import sys; from journal import Journal; Journal.open({url!r}, upgrade=True); print({HEAVY})") != "[]"
+    program = f"import sys; from journal import Journal; Journal.open({url!r}); print('alembic' in sys.modules)"
+    assert loaded(program) == "False"
 
 
 def test_replaying_a_file_loads_neither_database_nor_cloud() -> None:

@@ -60,6 +60,10 @@ class Database:
         """Run a query and return what it finds. Raises StoreUnavailable."""
         return self._again(lambda: self._seen(lambda connection: connection.execute(statement).all()))
 
+    def rows_of_text(self, text: str) -> Sequence[Row[Any]]:
+        """Run a query that is text, without values: SQLAlchemy would make it anew for each engine. Raises StoreUnavailable."""
+        return self._again(lambda: self._seen(lambda connection: connection.exec_driver_sql(text).all()))
+
     def look(self, see: Callable[[Connection], Result]) -> Result:
         """Return what is seen at first, when a journal is opened. A database that is away is told at once.
 

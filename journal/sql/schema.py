@@ -32,6 +32,9 @@ LONG: Final = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
 NAME: Final = String(255).with_variant(String(255, collation="C"), "postgresql")
 """A name that is sorted by its bytes on every engine."""
 
+REVISION: Final = "0003"
+"""The last of `journal/migrations/versions`, which makes these tables."""
+
 METADATA = MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "uq": "uq_%(table_name)s_%(column_0_name)s", "ix": "ix_%(column_0_label)s"}
 )

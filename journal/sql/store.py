@@ -16,17 +16,19 @@ from journal.snapshot import Snapshot
 from journal.sql.append import Append
 from journal.sql.archive import archive, remove_archived, restore
 from journal.sql.changes import Entry
-from journal.sql.durability import check_durability
 from journal.sql.engine import Database, parsed
 from journal.sql.group import GroupCommit
 from journal.sql.heads import HEADS, as_head, head_of
-from journal.sql.schema import EVENTS, JOURNAL, SNAPSHOTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
-from journal.sql.upgrade import check_current, downgrade
-from journal.sql.upgrade import upgrade as make_tables
+from journal.sql.opening import id_in, identified
+from journal.sql.schema import EVENTS, SNAPSHOTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
 from journal.store import Claim, Head, UnfinishedStep
 
 PAGE: Final = 1000
 """Events read at once."""
+
+_ALL_UNFINISHED: Final = """SELECT stream_id, version, operation, step, stage, action, subject, recorded_at, deadline
+    FROM unfinished_steps ORDER BY stream_id, version"""
+"""What whoever recovers asks first."""
 
 
 def open_store(url: str, *, upgrade: bool = False, strict: bool = False) -> "SqlStore":
@@ -39,10 +41,10 @@ def open_store(url: str, *, upgrade: bool = False, strict: bool = False) -> "Sql
     database.backend.check_place(database.url, make=upgrade)
     try:
         if upgrade:
+            from journal.sql.upgrade import upgrade as make_tables  # noqa: PLC0415 (Alembic is loaded only by those who need it)
+
             make_tables(database)
-        check_current(database)
-        check_durability(database, strict=strict)
-        return SqlStore(database)
+        return SqlStore(database, identified(database, strict=strict))
     except BaseException:
         database.close()
         raise
@@ -50,6 +52,8 @@ def open_store(url: str, *, upgrade: bool = False, strict: bool = False) -> "Sql
 
 def downgrade_store(url: str, revision: str) -> None:
     """Take the tables of the journal at a database URL back to an older revision. Raises StoreError if that cannot be done."""
+    from journal.sql.upgrade import downgrade  # noqa: PLC0415 (the same)
+
     with closing(Database(parsed(url))) as database:
         database.backend.check_place(database.url, make=False)
         downgrade(database, revision)
@@ -58,12 +62,11 @@ def downgrade_store(url: str, revision: str) -> None:
 class SqlStore:
     """Streams in an SQL database. Safe to use from many threads and many processes."""
 
-    def __init__(self, database: Database) -> None:
-        """Use a database whose tables are current."""
+    def __init__(self, database: Database, journal_id: UUID | None = None) -> None:
+        """Use a database whose tables are current. Its journal's id is asked for unless it is known."""
         self._database = database
         self._appends = GroupCommit(database)
-        ((journal_id,),) = database.rows(select(JOURNAL.c.id))
-        self._journal_id = UUID(journal_id)
+        self._journal_id = journal_id or id_in(database)
 
     @property
     def journal_id(self) -> UUID:
@@ -195,10 +198,10 @@ class SqlStore:
 
     def unfinished_steps(self, stream: str | None = None) -> Iterator[UnfinishedStep]:
         """Yield the unfinished steps of all streams, or of one."""
-        found = select(UNFINISHED_STEPS).order_by(UNFINISHED_STEPS.c.stream_id, UNFINISHED_STEPS.c.version)
-        if stream is not None:
-            found = found.where(UNFINISHED_STEPS.c.stream_id == stream)
-        return map(_unfinished, self._database.rows(found))
+        if stream is None:
+            return map(_unfinished, self._database.rows_of_text(_ALL_UNFINISHED))
+        its = select(UNFINISHED_STEPS).where(UNFINISHED_STEPS.c.stream_id == stream)
+        return map(_unfinished, self._database.rows(its.order_by(UNFINISHED_STEPS.c.version)))
 
     def weaknesses(self) -> Sequence[str]:
         """Return the settings of the database under which what was acknowledged could be lost."""

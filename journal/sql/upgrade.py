@@ -14,6 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from journal.errors import SchemaNotCurrent, StoreUnavailable
 from journal.sql.engine import Database
+from journal.sql.schema import REVISION
 
 ATTEMPTS: Final = 5
 """How often an upgrade is tried: another conductor may upgrade at the same time, and readers may be in the way."""
@@ -29,7 +30,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
     """
     found = _revision(database)
     _refuse_newer(database, found)
-    if found != _scripts().get_current_head():
+    if found != REVISION:
         _migrate(database, lambda config: command.upgrade(config, revision))
 
 
@@ -60,7 +61,7 @@ def _refuse_loss(database: Database, revision: str) -> None:
 def check_current(database: Database) -> None:
     """Raise SchemaNotCurrent, with the next step, unless the tables are this library's."""
     found = _revision(database)
-    if found == _scripts().get_current_head():
+    if found == REVISION:
         return
     if found is None:
         msg = f"There is no journal in {database.shown}. Make it with `provjournal journal upgrade`."

@@ -192,6 +192,13 @@ class StoreContract:
         assert head is not None
         assert (head.owner, head.epoch) == (None, 2)
 
+    def test_unfinished_steps_come_by_stream_and_version(self, store: EventStore) -> None:
+        for stream in ("b", "a", "C"):
+            begin(store, stream, None, create_server("w2"), create_server("w1"))
+        found = [(step.stream, step.version, step.subject) for step in store.unfinished_steps()]
+        assert found == [(stream, *each) for stream in ("C", "a", "b") for each in ((2, "w2"), (3, "w1"))]
+        assert [step.version for step in store.unfinished_steps("a")] == [2, 3]
+
     def test_the_index_holds_intents_until_their_completion(self, store: EventStore) -> None:
         one, two = create_server("w1"), create_server("w2")
         first = begin(store, "c-1", None, one, two)

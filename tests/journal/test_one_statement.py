@@ -113,7 +113,9 @@ def databases(new_database: Callable[[str], list[str]]) -> Iterator[tuple[Databa
 def stored(database: Database) -> Sequence[Any]:
     """Return all rows, but for what comes of the clock: of that, whether it is there."""
     streams = database.rows(select(STREAMS).order_by(STREAMS.c.stream_id))
-    rows = [{**row._mapping, "changed_at": row.changed_at > 0, "lease_expires_at": row.lease_expires_at is None} for row in streams]
+    rows = [
+        {**row._mapping, "changed_at": row.changed_at > 0, "lease_expires_at": row.lease_expires_at is None} for row in streams
+    ]
     return (
         rows,
         database.rows(select(EVENTS).order_by(EVENTS.c.stream_id, EVENTS.c.version)),

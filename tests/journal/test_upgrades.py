@@ -12,6 +12,7 @@ from subprocess import PIPE
 from typing import Any
 
 import pytest
+from alembic.script import ScriptDirectory
 from builders import create_server
 from contracts.store import begin, finished, follow
 from sqlalchemy import MetaData, event, insert, select
@@ -24,6 +25,7 @@ from journal.sql.changes import event_row, unfinished_row
 from journal.sql.engine import Database, parsed
 from journal.sql.engines import mariadb
 from journal.sql.engines.backend import READS
+from journal.sql.schema import REVISION
 from journal.sql.store import SqlStore, open_store
 from journal.sql.upgrade import downgrade, upgrade
 from journal.store import Head
@@ -76,6 +78,11 @@ def reflected(database: Database) -> MetaData:
 
 def columns(database: Database) -> dict[str, set[str]]:
     return {name: {column.name for column in table.columns} for name, table in reflected(database).tables.items()}
+
+
+def test_the_tables_that_the_code_sees_are_those_of_the_last_revision() -> None:
+    migrations = Path(__file__).parents[2] / "journal" / "migrations"
+    assert ScriptDirectory(str(migrations)).get_current_head() == REVISION
 
 
 def test_what_was_there_is_there_after_going_up_and_down_and_up_again(database: Database, history: list[Event]) -> None:

@@ -19,6 +19,8 @@ class Cut(Enum):
 
 
 LATE_SECONDS = 0.1
+COMMITS = (b"COMMIT", b'"sets_operation"')
+"""What stands in a request that commits; the second in PostgreSQL's one statement for appends."""
 
 
 class CommitCutter:
@@ -60,7 +62,7 @@ class CommitCutter:
     def _pump_requests(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
-                what = self._decide() if b"COMMIT" in data else Cut.NOT
+                what = self._decide() if any(word in data for word in COMMITS) else Cut.NOT
                 if what in (Cut.BEFORE, Cut.AFTER, Cut.LATE):
                     cut(client)
                 if what is Cut.LATE:

@@ -58,8 +58,8 @@ class Postgresql:
         """Nothing can be said without asking the server."""
 
     def options(self) -> dict[str, Any]:
-        """Return a bound for connecting."""
-        return {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
+        """Return a bound for connecting; no connection is to ask for a type of PostgreSQL's that no table has."""
+        return {"connect_args": {"connect_timeout": CONNECT_SECONDS}, "use_native_hstore": False}
 
     def prepare(self, engine: Engine) -> None:
         """Refuse a database that cannot hold every text. The guard row is safe under every isolation level."""
@@ -84,8 +84,9 @@ class Postgresql:
 
     def weaknesses(self, connection: Connection) -> Sequence[str]:
         """Look at what the server does at a commit."""
-        settings = ((name, connection.exec_driver_sql(f"SHOW {name}").scalar_one(), good) for name, good in _EXPECTED.items())
-        return [f"{name} is {value}, expected {' or '.join(good)}" for name, value, good in settings if value not in good]
+        values = connection.exec_driver_sql(f"SELECT {', '.join(f'current_setting({name!r})' for name in _EXPECTED)}").one()
+        settings = zip(_EXPECTED.items(), values, strict=True)
+        return [f"{name} is {value}, expected {' or '.join(good)}" for (name, good), value in settings if value not in good]
 
     def reading(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002 (the port's)
         """Nothing: each query sees one state of the database."""

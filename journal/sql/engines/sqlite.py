@@ -149,9 +149,8 @@ class Sqlite:
 
 def file_system(path: Path, mounts: Iterable[tuple[str, str]]) -> str:
     """Return the type of the file system that a path lies on: that of the innermost mount, the last one where several are."""
-    holding = [(len(Path(point).parts), kind) for point, kind in mounts if path.is_relative_to(point)]
-    deepest = max((depth for depth, _ in holding), default=0)
-    return next((kind for depth, kind in reversed(holding) if depth == deepest), "")
+    kinds = dict(mounts)
+    return next((kinds[str(point)] for point in (path, *path.parents) if str(point) in kinds), "")
 
 
 def _path(url: URL) -> Path:
