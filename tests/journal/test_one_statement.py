@@ -112,12 +112,10 @@ def databases(new_database: Callable[[str], list[str]]) -> Iterator[tuple[Databa
 
 def stored(database: Database) -> Sequence[Any]:
     """Return all rows, but for what comes of the clock: of that, whether it is there."""
-    streams = database.rows(select(STREAMS).order_by(STREAMS.c.stream_id))
-    rows = [
-        {**row._mapping, "changed_at": row.changed_at > 0, "lease_expires_at": row.lease_expires_at is None} for row in streams
-    ]
+    plain = [column for column in STREAMS.c if column.name not in ("changed_at", "lease_expires_at")]
+    streams = select(*plain, STREAMS.c.changed_at > 0, STREAMS.c.lease_expires_at.is_(None)).order_by(STREAMS.c.stream_id)
     return (
-        rows,
+        database.rows(streams),
         database.rows(select(EVENTS).order_by(EVENTS.c.stream_id, EVENTS.c.version)),
         database.rows(select(UNFINISHED_STEPS).order_by(UNFINISHED_STEPS.c.step)),
     )
