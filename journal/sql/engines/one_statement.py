@@ -13,7 +13,7 @@ from sqlalchemy import PoolProxiedConnection
 from journal.sql.changes import Changes
 
 _NOW: Final = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
-_STATEMENT: Final = f"""
+_GUARD: Final = f"""
 WITH guard AS (
     UPDATE streams SET
         version = swap.version, head_hash = swap.head_hash, epoch = swap.epoch, changed_at = {_NOW},
@@ -36,37 +36,47 @@ WITH guard AS (
     SELECT event.* FROM guard JOIN json_to_recordset(%(events)s::json) AS event (
         stream_id text COLLATE "C", version bigint, event_id text, type text, schema integer,
         recorded_at text, epoch bigint, operation text, data text, hash text) USING (stream_id)
-), ended AS (
+)"""  # noqa: S608 (nothing but the clock is put in)
+_INDEX: Final = {
+    "ended": """, ended AS (
     DELETE FROM unfinished_steps USING guard
     WHERE unfinished_steps.stream_id = guard.stream_id AND guard.stream_id = ANY (%(ended)s::varchar[])
-), begun AS (
+)""",
+    "begun": """, begun AS (
     INSERT INTO unfinished_steps (stream_id, step, version, operation, stage, action, subject, recorded_at, deadline)
     SELECT step.* FROM guard JOIN json_to_recordset(%(begun)s::json) AS step (
         stream_id text COLLATE "C", step text, version bigint, operation text, stage text, action text,
         subject text, recorded_at text, deadline text) USING (stream_id)
-), done AS (
+)""",
+    "done": """, done AS (
     DELETE FROM unfinished_steps USING guard JOIN json_to_recordset(%(done)s::json) AS step (
         stream_id text COLLATE "C", step text) USING (stream_id)
     WHERE unfinished_steps.step = step.step
-)
-SELECT stream_id FROM guard
-"""  # noqa: S608 (nothing but the clock is put in)
+)""",
+}
+"""What changes the index of unfinished steps; left out where there is nothing of the kind."""
 
 
 def record_at_once(connection: PoolProxiedConnection, changes: Changes) -> Collection[str]:
     """Record appends that stand alone, and return the streams whose guard row was hit once that is durable."""
     driver: Any = connection.driver_connection
+    index: dict[str, Any] = {}
+    if changes.ended:
+        index["ended"] = [*changes.ended]
+    if changes.begun:
+        index["begun"] = _json([*changes.begun.values()])
+    if changes.done:
+        index["done"] = _json([{"stream_id": stream, "step": step} for step, stream in changes.done.items()])
     values = {
         "streams": changes.streams,
         "swaps": _json([{**swap.values, "takes": swap.takes, "sets_operation": swap.sets_operation} for swap in changes.swaps]),
         "events": _json(changes.events),
-        "ended": [*changes.ended],
-        "begun": _json([*changes.begun.values()]),
-        "done": _json([{"stream_id": stream, "step": step} for step, stream in changes.done.items()]),
+        **index,
     }
+    statement = "".join((_GUARD, *(_INDEX[name] for name in index), "\nSELECT stream_id FROM guard"))
     driver.autocommit = True
     try:
-        return [stream for (stream,) in driver.execute(_STATEMENT, values)]
+        return [stream for (stream,) in driver.execute(statement, values)]
     finally:
         if not driver.closed:
             driver.autocommit = False
