@@ -1,5 +1,6 @@
 """Threads that append at the same time share a transaction; each learns the truth about its own events."""
 
+import signal
 import sqlite3
 import threading
 import time
@@ -51,6 +52,14 @@ def commits(database: Database) -> list[int]:
     return counted
 
 
+def expect(condition: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def at_once(path: Path, store: SqlStore, appends: list[Callable[[], object]]) -> list[object]:
     """Start appends while the database is locked, unlock it once all wait, and return what each came to."""
     outcomes: list[object] = [None] * len(appends)
@@ -66,10 +75,7 @@ def at_once(path: Path, store: SqlStore, appends: list[Callable[[], object]]) ->
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(appends))]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 20
-    while store.appends_waiting < len(appends) - 1:  # the first is under way and waits for the lock
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    expect(lambda: store.appends_waiting == len(appends) - 1)  # the first is under way and waits for the lock
     locker.execute("ROLLBACK")
     locker.close()
     for thread in threads:
@@ -124,3 +130,28 @@ def test_one_that_the_driver_cannot_even_send_does_not_fail_its_neighbours(path:
     appends[3] = partial(store.append, [attrs.evolve(new, epoch=2**63)], previous_hash=last.hash, expected_epoch=1)
     outcomes = at_once(path, store, appends)
     assert [type(outcome) for outcome in outcomes] == [OverflowError if number == 3 else tuple for number in range(THREADS)]
+
+
+def test_one_that_is_interrupted_while_it_waits_keeps_nobody_waiting(path: Path, store: SqlStore) -> None:
+    first, second = begin(store, "s-1"), begin(store, "s-2")
+    locker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    locker.execute("BEGIN IMMEDIATE")
+    leads = threading.Thread(target=appending(store, first))
+    leads.start()
+
+    def interrupt_then_unlock() -> None:
+        expect(lambda: store.appends_waiting == 1)  # the main thread, behind the one that waits for the lock
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        expect(lambda: store.appends_waiting == 0)
+        locker.execute("ROLLBACK")
+
+    expect(lambda: store._appends._committing is not None and not store.appends_waiting)  # noqa: SLF001 (it leads)
+    interrupting = threading.Thread(target=interrupt_then_unlock)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        follow(store, second, create_server())
+    interrupting.join()
+    leads.join()
+    locker.close()
+    follow(store, second, create_server())
+    assert [head.version for head in store.heads()] == [2, 2]
