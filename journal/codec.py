@@ -98,7 +98,7 @@ def certain(type_: str, schema: object, text: str, version: int) -> Data | None:
     What is None need not be wrong: `from_document` reads it field by field, and says what is.
     """
     try:
-        data = cast("Data", _reader(type_).of_text(text))
+        data: Data = _reader(type_).of_text(text)
         _check_data(data, version)
     except (KeyError, msgspec.DecodeError, RecursionError, Malformed):
         return None
@@ -210,9 +210,10 @@ def _data(type_: str, data: object) -> Data:
         msg = f"data is {_shown(data)}, expected an object"
         raise Malformed(msg)
     try:
-        return cast("Data", _reader(type_).of_values(data))
+        read: Data = _reader(type_).of_values(data)
     except msgspec.ValidationError:
         return with_care(type_, data)
+    return read
 
 
 @cache

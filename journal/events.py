@@ -11,6 +11,7 @@ only if, it does so (`schema_of`), so that a journal without such resources is t
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
@@ -554,14 +555,14 @@ SCHEMAS: Final = (1, 2)
 """The schema numbers that there are."""
 
 
-_SPEAKS: Final[Mapping[type[Any], Callable[[Any], bool]]] = {
+_SPEAKS: Final[Mapping[type[Any], Callable[[Any], object]]] = {
     CreateResource: lambda _: True,
     DeleteResource: lambda _: True,
-    CreateServer: lambda intent: bool(intent.resource_ids),
-    Decommission: lambda intent: bool(intent.resource_ids),
-    Completion: lambda completion: completion.resource_id is not None,
-    OperatorResolved: lambda word: word.resource_id is not None,
-    InventoryObserved: lambda observed: bool(observed.resources or observed.kinds),
+    CreateServer: attrgetter("resource_ids"),
+    Decommission: attrgetter("resource_ids"),
+    Completion: attrgetter("resource_id"),
+    OperatorResolved: attrgetter("resource_id"),
+    InventoryObserved: lambda observed: observed.resources or observed.kinds,
     PlanMade: lambda plan: any(row.kind is not ResourceKind.SERVER for row in plan.verdicts),
 }
 """Whether an event speaks of other resources than servers, by class; those of other classes never do."""
