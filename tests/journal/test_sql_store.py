@@ -1,5 +1,6 @@
 """The SQL store on SQLite: the contract, durability, append-only by the database, and errors that a person can act on."""
 
+import gc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -161,6 +162,21 @@ def test_what_stands_before_a_damaged_event_is_read_and_the_damage_is_told(
     assert str(refusal.value).count("Cluster") == 1
     assert what in str(refusal.value)
     assert list(store.read("c-1", after=3)) == list(good[3:])
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_reading_leaves_the_search_for_garbage_as_it_was(store: SqlStore, looks: bool) -> None:
+    begin(store, "c-1", None, HoldPlaced("ops", "a"))
+    before = gc.isenabled()
+    (gc.enable if looks else gc.disable)()
+    try:
+        reading = store.read("c-1")
+        next(reading)
+        assert gc.isenabled() == looks
+        assert len(list(reading)) == 1
+        assert gc.isenabled() == looks
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize(
