@@ -177,8 +177,7 @@ def _sorted(value: object) -> object:
             return value
 
 
-@attrs.frozen
-class _Envelope:
+class _Envelope(msgspec.Struct, gc=False):
     """An event whose data still has to be read."""
 
     stream: events.StreamId
