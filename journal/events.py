@@ -8,8 +8,10 @@ Schema 1 speaks of servers only. Schema 2 speaks also of what a server brings al
 only if, it does so (`schema_of`), so that a journal without such resources is the same as ever.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
@@ -555,22 +557,23 @@ SCHEMAS: Final = (1, 2)
 """The schema numbers that there are."""
 
 
+_SPEAKS: Final[Mapping[type[Any], Callable[[Any], object]]] = {
+    CreateResource: lambda _: True,
+    DeleteResource: lambda _: True,
+    CreateServer: attrgetter("resource_ids"),
+    Decommission: attrgetter("resource_ids"),
+    Completion: attrgetter("resource_id"),
+    OperatorResolved: attrgetter("resource_id"),
+    InventoryObserved: lambda observed: observed.resources or observed.kinds,
+    PlanMade: lambda plan: any(row.kind is not ResourceKind.SERVER for row in plan.verdicts),
+}
+"""Whether an event speaks of other resources than servers, by class; those of other classes never do."""
+
+
 def schema_of(data: Data) -> int:
     """Return the schema in which an event is written: 2 if it speaks of other resources than servers, else 1."""
-    match data:
-        case CreateResource() | DeleteResource():
-            speaks = True
-        case CreateServer(resource_ids=ids) | Decommission(resource_ids=ids):
-            speaks = bool(ids)
-        case Completion(resource_id=id_) | OperatorResolved(resource_id=id_):
-            speaks = id_ is not None
-        case InventoryObserved(resources=resources, kinds=kinds):
-            speaks = bool(resources or kinds)
-        case PlanMade(verdicts=rows):
-            speaks = any(row.kind is not ResourceKind.SERVER for row in rows)
-        case _:
-            speaks = False
-    return 2 if speaks else 1
+    speaks = _SPEAKS.get(type(data))
+    return 2 if speaks is not None and speaks(data) else 1
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -5,7 +5,7 @@ stands. It knows just enough of the past for that; what the past means is the ma
 """
 
 from collections.abc import Mapping
-from typing import Final, assert_never
+from typing import Final, assert_never, get_args
 from uuid import UUID
 
 import attrs
@@ -15,12 +15,10 @@ from journal.events import (
     ClusterStatus,
     Completion,
     Configure,
-    Create,
     CreateResource,
     CreateServer,
     Custom,
     Decommission,
-    Delete,
     DeleteResource,
     DeleteServer,
     DeletionRequested,
@@ -43,8 +41,6 @@ from journal.events import (
     Start,
     StepOutcome,
     Word,
-    deleted_by,
-    kind_made,
 )
 
 _CREATES: Final = frozenset(f"create_{kind}" for kind in ResourceKind)
@@ -59,16 +55,24 @@ ACTIONS: Final[Mapping[OperationKind, frozenset[str]]] = {
 }
 """Which actions an operation of each kind has. A sweep deletes in stage rollback only."""
 
-_RAISES_EPOCH: Final = OwnershipTaken | DeletionRequested
-_INSIDE: Final = Completion | Intent | OperationFinished
+_RAISES_EPOCH: Final = frozenset({OwnershipTaken, DeletionRequested})
+_ENDS_OR_BEGINS: Final = frozenset({*get_args(Intent), OperationFinished})
+"""What does not stand in an operation that was taken over."""
+_INSIDE: Final = frozenset({Completion, *_ENDS_OR_BEGINS})
 """What stands in an operation only."""
+_ALL: Final = tuple(ResourceKind)
+_SERVER: Final = (ResourceKind.SERVER,)
+_NONE_OR_SERVER: Final = (None, ResourceKind.SERVER)
 _OTHERS: Final = tuple(kind for kind in ResourceKind if kind is not ResourceKind.SERVER)
 _NO_OPEN_CREATE: Final = frozenset(OperationOutcome) - {OperationOutcome.FAILED, OperationOutcome.ABANDONED}
 
 
 @attrs.define
 class _Operation:
+    id: UUID
     kind: OperationKind
+    actions: frozenset[str]
+    """Those that it may have."""
     victims: set[str]
     unfinished: set[UUID] = attrs.field(factory=set)
     finished: bool = False
@@ -78,9 +82,9 @@ class _Operation:
 class _Step:
     operation: UUID
     action: str
-    creates: ResourceKind | None
+    creates: ResourceKind | None = None
     """What it creates."""
-    deletes: str | None
+    deletes: str | None = None
     """The id of what it deletes."""
     completed: bool = False
 
@@ -107,10 +111,10 @@ class StreamRules:
     def admit(self, event: Event) -> None:
         """Take the next event in. Raises OutOfOrder if it cannot stand here; these rules are of no more use then."""
         self._check_envelope(event)
-        self._check_operation(event)
-        match event.data:  # what there is most of comes first
+        operation, data = self._operation_of(event), event.data
+        match data:  # what there is most of comes first
             case Completion():
-                self._complete(_operation_id(event), event.data)
+                self._complete(_there(operation), data)
             case (
                 CreateServer()
                 | DeleteServer()
@@ -121,33 +125,34 @@ class StreamRules:
                 | Start()
                 | Custom()
             ):
-                self._begin(_operation_id(event), event.data)
+                self._begin(_there(operation), data)
             case OperationStarted():
-                self._start(event, event.data)
+                self._start(event, data)
             case OperationFinished():
-                self._finish(_operation_id(event), event.data)
+                self._finish(_there(operation), data)
             case InventoryObserved():
-                self._observe(event.data)
+                self._observe(data)
             case ServersAdopted():
-                self._adopt(event.data)
+                self._adopt(data)
             case OperatorResolved():
-                self._check_word(event.data)
+                self._check_word(data)
             case DeletionRequested():
                 self._refuse_after_deleted("a request for deletion")
                 self.deletion_stands = True
             case OwnershipTaken() | PlanMade() | ErrorRecorded() | HoldPlaced() | HoldReleased():
                 pass
             case _:
-                assert_never(event.data)
+                assert_never(data)
         self.version = event.version
         self.epoch = event.epoch
-        self.event_ids.add(event.id)
 
     def _check_envelope(self, event: Event) -> None:
         if event.version != self.version + 1:
             msg = f"expected version {self.version + 1}: versions count without a gap"
             raise OutOfOrder(msg)
-        if event.id in self.event_ids:
+        before = len(self.event_ids)
+        self.event_ids.add(event.id)  # looking for it and adding it would hash it twice
+        if len(self.event_ids) == before:
             msg = f"event id {event.id} repeats; each event has its own"
             raise OutOfOrder(msg)
         if event.epoch < self.epoch:
@@ -155,7 +160,7 @@ class StreamRules:
             raise OutOfOrder(msg)
         if self.version == 0:
             return
-        raises_epoch = isinstance(event.data, _RAISES_EPOCH)
+        raises_epoch = type(event.data) in _RAISES_EPOCH
         if event.epoch > self.epoch and not raises_epoch:
             msg = (
                 f"epoch rises from {self.epoch} to {event.epoch} in {event.type}, expected only in "
@@ -166,7 +171,8 @@ class StreamRules:
             msg = f"{event.type} leaves the epoch at {event.epoch}, expected more than that"
             raise OutOfOrder(msg)
 
-    def _check_operation(self, event: Event) -> None:
+    def _operation_of(self, event: Event) -> _Operation | None:
+        """Return the operation in which an event stands; none for its start, and for what stands outside."""
         id_, data = event.operation, event.data
         if isinstance(data, OperationStarted):
             if id_ is None:
@@ -175,13 +181,12 @@ class StreamRules:
             if id_ in self.operations:
                 msg = f"operation {id_} was started before"
                 raise OutOfOrder(msg)
-            return
-        inside = isinstance(data, _INSIDE)
+            return None
         if id_ is None:
-            if inside:
+            if type(data) in _INSIDE:
                 msg = f"{event.type} outside an operation"
                 raise OutOfOrder(msg)
-            return
+            return None
         operation = self.operations.get(id_)
         if operation is None:
             msg = f"operation {id_} never started"
@@ -189,9 +194,10 @@ class StreamRules:
         if operation.finished:
             msg = f"operation {id_} has finished"
             raise OutOfOrder(msg)
-        if id_ == self.taken_over and isinstance(data, Intent | OperationFinished):
+        if self.taken_over is not None and id_ == self.taken_over and type(data) in _ENDS_OR_BEGINS:
             msg = f"{event.type} of operation {id_}, which the unfinished delete {self.current} took over"
             raise OutOfOrder(msg)
+        return operation
 
     def _start(self, event: Event, data: OperationStarted) -> None:
         if self.deleted and data.kind is not OperationKind.SWEEP:
@@ -205,81 +211,78 @@ class StreamRules:
             msg = f"a {data.kind} has victims, expected only of a scale"
             raise OutOfOrder(msg)
         self._check_cloud(data.cloud)
-        self._check_known(data.victims, "victim", *ResourceKind)
+        self._check_known(data.victims, "victim", _ALL)
         self.deletion_stands |= data.kind is OperationKind.DELETE
         self.taken_over = self.current
-        self.current = _operation_id(event)
-        self.operations[self.current] = _Operation(data.kind, set(data.victims))
+        assert event.operation is not None, "checked with the envelope"
+        self.current = event.operation
+        self.operations[self.current] = _Operation(self.current, data.kind, ACTIONS[data.kind], set(data.victims))
 
-    def _begin(self, operation_id: UUID, intent: Intent) -> None:
-        operation = self.operations[operation_id]
-        if intent.action not in ACTIONS[operation.kind]:
-            msg = f"{intent.action} in a {operation.kind}, expected one of {', '.join(sorted(ACTIONS[operation.kind]))}"
+    def _begin(self, operation: _Operation, intent: Intent) -> None:
+        if intent.action not in operation.actions:
+            msg = f"{intent.action} in a {operation.kind}, expected one of {', '.join(sorted(operation.actions))}"
             raise OutOfOrder(msg)
         if operation.kind is OperationKind.SWEEP and intent.stage is not Stage.ROLLBACK:
             msg = f"a sweep deletes in stage {intent.stage}, expected rollback"
             raise OutOfOrder(msg)
-        if intent.step in self.steps:
+        step = _Step(operation.id, intent.action)
+        if self.steps.setdefault(intent.step, step) is not step:
             msg = f"step {intent.step} was begun before"
             raise OutOfOrder(msg)
-        self._check_listed(intent)
-        if isinstance(intent, Decommission):
-            operation.victims.update((*intent.server_ids, *intent.resource_ids))
-        creates = kind_made(intent) if isinstance(intent, Create) else None
-        deletes = deleted_by(intent) if isinstance(intent, Delete) else None
-        self.steps[intent.step] = _Step(operation_id, intent.action, creates, deletes)
         operation.unfinished.add(intent.step)
-
-    def _check_listed(self, intent: Intent) -> None:
         match intent:
-            case CreateResource():
-                pass
             case CreateServer():
-                self._check_known(intent.resource_ids, "resource", *_OTHERS)
+                step.creates = ResourceKind.SERVER
+                self._check_known(intent.resource_ids, "resource", _OTHERS)
+            case CreateResource():
+                step.creates = intent.kind
             case DeleteServer():
-                self._check_known((intent.server_id,), "server", ResourceKind.SERVER)
+                step.deletes = intent.server_id
+                self._check_known((intent.server_id,), "server", _SERVER)
             case DeleteResource():
-                self._check_known((intent.resource_id,), intent.kind, intent.kind)
+                step.deletes = intent.resource_id
+                self._check_known((intent.resource_id,), intent.kind, (intent.kind,))
             case Decommission():
                 if not intent.server_ids:
                     msg = "a decommission lists no server_ids"
                     raise OutOfOrder(msg)
-                self._check_known(intent.server_ids, "server", ResourceKind.SERVER)
-                self._check_known(intent.resource_ids, "resource", *_OTHERS)
+                self._check_known(intent.server_ids, "server", _SERVER)
+                self._check_known(intent.resource_ids, "resource", _OTHERS)
+                operation.victims.update((*intent.server_ids, *intent.resource_ids))
             case _:
-                self._check_known(intent.server_ids, "server", ResourceKind.SERVER)
+                self._check_known(intent.server_ids, "server", _SERVER)
 
-    def _complete(self, operation_id: UUID, data: Completion) -> None:
+    def _complete(self, operation: _Operation, data: Completion) -> None:
         step = self.steps.get(data.step)
         if step is None:
             msg = f"completion of step {data.step}, which was never begun"
             raise OutOfOrder(msg)
-        if step.operation != operation_id:
-            msg = f"completion of step {data.step} in operation {operation_id}, expected in its own, {step.operation}"
+        if step.operation is not operation.id and step.operation != operation.id:
+            msg = f"completion of step {data.step} in operation {operation.id}, expected in its own, {step.operation}"
             raise OutOfOrder(msg)
         if step.completed:
             msg = f"second completion of step {data.step}"
             raise OutOfOrder(msg)
-        _check_completed_id(step, data)
+        made = data.made
+        _check_made(step, data, made)
         step.completed = True
-        self.operations[operation_id].unfinished.remove(data.step)
+        operation.unfinished.remove(data.step)
         if step.deletes is not None:
             self.last_delete[step.deletes] = data.outcome
-        if data.made is not None and step.creates is not None:
-            self._name(data.made, step.creates)
+        if made is not None and step.creates is not None:
+            self._name(made, step.creates)
 
-    def _finish(self, operation_id: UUID, data: OperationFinished) -> None:
-        operation = self.operations[operation_id]
+    def _finish(self, operation: _Operation, data: OperationFinished) -> None:
         ended = [operation]
         if self.taken_over is not None:
             ended.append(self.operations[self.taken_over])
         if data.outcome is OperationOutcome.SUCCEEDED:
-            self._check_success(operation_id, operation)
+            self._check_success(operation)
         unfinished = (step for each in ended for step in each.unfinished)
         open_create = next((step for step in unfinished if self.steps[step].creates), None)
         if open_create is not None and data.outcome in _NO_OPEN_CREATE:
             msg = (
-                f"operation {operation_id} ends as {data.outcome} with the unfinished create {open_create}, "
+                f"operation {operation.id} ends as {data.outcome} with the unfinished create {open_create}, "
                 f"expected failed or abandoned"
             )
             raise OutOfOrder(msg)
@@ -291,7 +294,7 @@ class StreamRules:
         if as_deleted != (data.cluster_status is ClusterStatus.DELETED):
             expected = "Deleted" if as_deleted else "another status"
             msg = (
-                f"{operation.kind} {operation_id} ends as {data.outcome} with the cluster {data.cluster_status}, "
+                f"{operation.kind} {operation.id} ends as {data.outcome} with the cluster {data.cluster_status}, "
                 f"expected {expected}"
             )
             raise OutOfOrder(msg)
@@ -301,13 +304,13 @@ class StreamRules:
         self.deleted = self.deleted or as_deleted
         self.deletion_stands &= not (as_deleted or data.outcome is OperationOutcome.ABANDONED)
 
-    def _check_success(self, operation_id: UUID, operation: _Operation) -> None:
+    def _check_success(self, operation: _Operation) -> None:
         for step in operation.unfinished:
-            msg = f"operation {operation_id} ends as succeeded with the unfinished {self.steps[step].action} {step}"
+            msg = f"operation {operation.id} ends as succeeded with the unfinished {self.steps[step].action} {step}"
             raise OutOfOrder(msg)
         for victim in sorted(operation.victims):
             if self.last_delete.get(victim) is StepOutcome.FAILED:
-                msg = f"operation {operation_id} ends as succeeded, but the last delete of its victim {victim} failed"
+                msg = f"operation {operation.id} ends as succeeded, but the last delete of its victim {victim} failed"
                 raise OutOfOrder(msg)
 
     def _adopt(self, data: ServersAdopted) -> None:
@@ -345,11 +348,11 @@ class StreamRules:
                 msg = f"gone is said of step {data.step}, which is no create of this stream"
                 raise OutOfOrder(msg)
         elif data.server_id is not None:
-            self._check_known((data.server_id,), "server", ResourceKind.SERVER)
+            self._check_known((data.server_id,), "server", _SERVER)
         elif data.resource_id is not None:
-            self._check_known((data.resource_id,), "resource", *_OTHERS)
+            self._check_known((data.resource_id,), "resource", _OTHERS)
 
-    def _check_known(self, ids: tuple[str, ...], what: str, *kinds: ResourceKind) -> None:
+    def _check_known(self, ids: tuple[str, ...], what: str, kinds: tuple[ResourceKind, ...]) -> None:
         for id_ in ids:
             if id_ not in self.known:
                 msg = f"{what} {id_} is not known to this stream"
@@ -371,15 +374,15 @@ class StreamRules:
             raise OutOfOrder(msg)
 
 
-def _operation_id(event: Event) -> UUID:
-    assert event.operation is not None, "checked with the envelope"
-    return event.operation
+def _there(operation: _Operation | None) -> _Operation:
+    assert operation is not None, "checked with the envelope"
+    return operation
 
 
-def _check_completed_id(step: _Step, data: Completion) -> None:
-    field = "server_id" if step.creates in (None, ResourceKind.SERVER) else "resource_id"
-    other = "resource_id" if field == "server_id" else "server_id"
-    if data.made is None:
+def _check_made(step: _Step, data: Completion, made: str | None) -> None:
+    """Check that a completion has the id of what was made where one is to be had, and in the field of its kind."""
+    field, other = ("server_id", "resource_id") if step.creates in _NONE_OR_SERVER else ("resource_id", "server_id")
+    if made is None:
         if step.creates is not None and data.outcome is StepOutcome.SUCCEEDED:
             msg = f"create {data.step} succeeded without a {field}"
             raise OutOfOrder(msg)

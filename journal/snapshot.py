@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 import msgspec
 
-from journal import codec, events, rules
+from journal import codec, events, forms, rules
 from journal.rules import StreamRules
 from journal.value import Value
 
@@ -63,7 +63,7 @@ def made_by(data: str) -> str:
 def _text_of_rules() -> str | None:
     """Return the text of what decides, as it is loaded; None where there is only byte code: then nothing is kept."""
     try:
-        return "\0".join(getsource(module) for module in (codec, events, rules))
+        return "\0".join(getsource(module) for module in (codec, events, forms, rules))
     except OSError:
         return None
 

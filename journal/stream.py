@@ -113,8 +113,7 @@ class Stream:
         """Read on, and return what is new. Raises Malformed or OutOfOrder if the stored stream is damaged."""
         with self._lock:
             new = tuple(self._store.read(self.id, after=self.version))
-            for event in new:
-                self._admit(event)
+            self._admit(new)
             return new
 
     def refuse_fenced(self) -> None:
@@ -237,16 +236,18 @@ class Stream:
         head = self._store.head(self.id)
         return Fenced(self.id, epoch, self.current_epoch, None if head is None else head.owner)
 
-    def _admit(self, event: Event) -> None:
+    def _admit(self, events: Sequence[Event]) -> None:
+        admitted = self._events
         try:
-            self._rules.admit(event)
+            for event in events:
+                self._rules.admit(event)
+                admitted.append(event)
         except OutOfOrder as error:
             msg = (
                 f"Cluster {self.id!r}, version {event.version}: {error}. The stored stream is damaged; run "
                 f"`provjournal journal verify`."
             )
             raise OutOfOrder(msg) from error
-        self._events.append(event)
 
     def _restart_rules(self) -> None:
         state = state_in(self._snapshot) if self._snapshot is not None else None

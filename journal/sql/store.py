@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Row, Select, case, exists, insert, select, update
 
-from journal.codec import Document, from_document
-from journal.errors import DamagedStream, Fenced, Malformed
+from journal.codec import Document
+from journal.errors import DamagedStream, Fenced
 from journal.events import Event
 from journal.snapshot import Snapshot
 from journal.sql.append import Append
@@ -20,11 +20,12 @@ from journal.sql.engine import Database, parsed
 from journal.sql.group import GroupCommit
 from journal.sql.heads import HEADS, as_head, head_of
 from journal.sql.opening import id_in, identified
+from journal.sql.read import documents, read
 from journal.sql.schema import EVENTS, SNAPSHOTS, STREAMS, UNFINISHED_STEPS, DatabaseNow
 from journal.store import Claim, Head, UnfinishedStep
 
 PAGE: Final = 1000
-"""Events read at once."""
+"""Guard rows read at once."""
 
 _ALL_UNFINISHED: Final = """SELECT stream_id, version, operation, step, stage, action, subject, recorded_at, deadline
     FROM unfinished_steps ORDER BY stream_id, version"""
@@ -161,17 +162,11 @@ class SqlStore:
 
     def read(self, stream: str, *, after: int = 0) -> Iterator[Event]:
         """Yield the events of a stream."""
-        for document in self._documents(stream, after):
-            try:
-                event = from_document(document)
-            except Malformed as error:
-                msg = f"Cluster {stream!r}, version {document['version']}: {error}"
-                raise Malformed(msg) from error
-            yield event
+        return read(self._database, stream, after)
 
     def documents(self, stream: str) -> Iterator[Document]:
         """Yield the events of a stream as they are stored."""
-        return self._documents(stream, 0)
+        return documents(self._database, stream)
 
     def mentioning(self, text: str) -> Sequence[str]:
         """Return the streams of which an event's data has this text in it: one scan by the database."""
@@ -215,37 +210,6 @@ class SqlStore:
     def close(self) -> None:
         """Close all connections."""
         self._database.close()
-
-    # ---- reading
-
-    def _documents(self, stream: str, after: int) -> Iterator[Document]:
-        page = select(EVENTS).where(EVENTS.c.stream_id == stream).order_by(EVENTS.c.version).limit(PAGE)
-        while True:
-            rows = self._database.rows(page.where(EVENTS.c.version > after))
-            yield from map(_document, rows)
-            if len(rows) < PAGE:
-                return
-            after = rows[-1].version
-
-
-def _document(row: Row[Any]) -> Document:
-    try:
-        data = msgspec.json.decode(row.data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        msg = f"Cluster {row.stream_id!r}, version {row.version}: its data is not JSON: {error}"
-        raise Malformed(msg) from error
-    return {
-        "stream": row.stream_id,
-        "version": row.version,
-        "id": row.event_id,
-        "type": row.type,
-        "schema": row.schema,
-        "recorded_at": row.recorded_at,
-        "epoch": row.epoch,
-        "operation": row.operation,
-        "data": data,
-        "hash": row.hash,
-    }
 
 
 def _unfinished(row: Row[Any]) -> UnfinishedStep:

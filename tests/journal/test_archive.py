@@ -41,7 +41,7 @@ from journal.events import (
 from journal.files import read_file
 from journal.memory import MemoryStore
 from journal.sql import archive as sql_archive
-from journal.sql import store as sql_store
+from journal.sql import read as sql_read
 from journal.sql.engine import Database, parsed
 from journal.sql.store import SqlStore, open_store
 from journal.store import EventStore, Head
@@ -271,7 +271,7 @@ def test_events_that_a_step_began_are_archived_with_it(tmp_path: Path) -> None:
 
 def test_no_more_than_a_page_of_events_is_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql_archive, "PAGE", 50)
-    monkeypatch.setattr(sql_store, "PAGE", 50)
+    monkeypatch.setattr(sql_read, "PAGE", 50)
     reason, count = "\u00e4" * 1000, 3_000
     with closing(open_store(f"sqlite:///{tmp_path}/journal.db", upgrade=True)) as store:
         deleted(store, "c-1")

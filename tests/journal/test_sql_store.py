@@ -1,5 +1,6 @@
 """The SQL store on SQLite: the contract, durability, append-only by the database, and errors that a person can act on."""
 
+import gc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +14,7 @@ from contracts.store import StoreContract, begin, follow
 from sqlalchemy import delete, event, insert, text
 
 from journal.codec import to_document
-from journal.errors import SchemaNotCurrent, StoreError, StoreUnavailable
+from journal.errors import Malformed, SchemaNotCurrent, StoreError, StoreUnavailable
 from journal.events import HoldPlaced
 from journal.sql.changes import event_row
 from journal.sql.engine import Database, parsed
@@ -122,6 +123,59 @@ def test_verify_names_the_first_bad_place(path: Path, store: SqlStore, damage: s
     connection.close()
     damages = [found for found in verify_stream(store, head) if found is not None]
     assert [(found.stream, found.version) for found in damages] == [("c-1", version)]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("data = '{'", "its data is not JSON: Input data was truncated"),
+        ("data = '[]'", "data is [], expected an object"),
+        ("data = replace(data, '}', ',\"x\":1}')", "hold_placed has unknown field 'x'; expected by, reason"),
+        ("data = replace(data, '\"b\"', '1')", "expected `str`, got `int` - at `reason`"),
+        ("type = 'x'", "unknown type 'x', expected one of completion, "),
+        ("type = 'intent'", "unknown action None of an intent, expected one of create_server, "),
+        ("schema = 2", "unknown schema 2 of hold_placed, expected 1; "),
+        ("event_id = 'x'", "invalid UUID - at `id`"),
+        ("recorded_at = '2026-11-23T10:00:00'", "expected `datetime` with a timezone component - at `recorded_at`"),
+        ("recorded_at = '0001-01-01T00:00:00Z'", "recorded_at is 0001-01-01T00:00:00+00:00, expected a time between the years 2"),
+        ("epoch = 0", "expected `int` >= 1 - at `epoch`"),
+        ("operation = 'x'", "invalid UUID - at `operation`"),
+        ("hash = replace(hash, substr(hash, 1, 1), 'F')", "expected 64 lower-case hex digits"),
+    ],
+)
+def test_what_stands_before_a_damaged_event_is_read_and_the_damage_is_told(
+    path: Path, store: SqlStore, change: str, what: str
+) -> None:
+    good = begin(store, "c-1", None, HoldPlaced("ops", "a"), HoldPlaced("ops", "b"), HoldPlaced("ops", "c"))
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP TRIGGER events_refuse_UPDATE")
+    connection.execute(f"UPDATE events SET {change} WHERE version = 3")  # noqa: S608 (the changes stand above)
+    connection.commit()
+    connection.close()
+
+    reading = store.read("c-1")
+    assert [next(reading), next(reading)] == list(good[:2])
+    with pytest.raises(Malformed) as refusal:
+        next(reading)
+    assert str(refusal.value).startswith("Cluster 'c-1', version 3: ")
+    assert str(refusal.value).count("Cluster") == 1
+    assert what in str(refusal.value)
+    assert list(store.read("c-1", after=3)) == list(good[3:])
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_reading_leaves_the_search_for_garbage_as_it_was(store: SqlStore, looks: bool) -> None:
+    begin(store, "c-1", None, HoldPlaced("ops", "a"))
+    before = gc.isenabled()
+    (gc.enable if looks else gc.disable)()
+    try:
+        reading = store.read("c-1")
+        next(reading)
+        assert gc.isenabled() == looks
+        assert len(list(reading)) == 1
+        assert gc.isenabled() == looks
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize(

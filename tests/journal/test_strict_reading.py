@@ -10,9 +10,10 @@ from uuid import UUID
 
 import pytest
 import rfc8785
-from histories import documents, expected, history, lines, named
+from histories import expected, history, lines, named
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oddities import CHARACTERS, HOSTILE, JSON, ODD, PLANS, at, mutations, paths
 
 from journal import errors
 from journal.codec import FIRST_HASH, canonical, encode_line, to_document
@@ -25,7 +26,6 @@ from rollback.plan import plan
 FIXED = settings(derandomize=True, database=None)
 MORE, FEWER = settings(FIXED, max_examples=300), settings(FIXED, max_examples=150)
 
-PLANS = dict(documents("plans"))
 SPOKEN = "every-event-type"
 SPOKEN_OF_RESOURCES = ("every-event-of-schema-2", "resources-keypairs-of-users")
 ALL_SPOKEN = [(name, number) for name in (SPOKEN, *SPOKEN_OF_RESOURCES) for number in range(len(PLANS[name]))]
@@ -64,25 +64,6 @@ def test_a_refused_history_is_read_up_to_the_line_that_is_refused(name: str) -> 
     assert type(refusal.value) is getattr(errors, wanted["error"])
     assert str(refusal.value).startswith(f"{path}, line {wanted['line']}: ")
     assert wanted["message"] in str(refusal.value)
-
-
-def paths(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a document but the document itself; what was asked for is anybody's form."""
-    match value:
-        case dict():
-            inner = value.items()
-        case list():
-            inner = enumerate(value)
-        case _:
-            return []
-    below = [(*path, key) for key, _ in inner]
-    return below + [deeper for place in below if place[-1] != "request" for deeper in paths(value[place[-1]], place)]
-
-
-def at(document: Any, path: tuple[Any, ...]) -> Any:
-    for key in path:
-        document = document[key]
-    return document
 
 
 @pytest.mark.parametrize(
@@ -198,38 +179,7 @@ def without_hash(document: dict[str, Any]) -> dict[str, Any]:
 
 # Whatever stands in a file
 
-CHARACTERS = st.characters(exclude_categories=["Cs"])
 INTEGERS = st.integers(-(2**53) + 1, 2**53 - 1)
-ODD = [
-    *("", "0", "c-1", "id-w1", "a1", "create", "scale", "sweep", "infrastructure", "rollback", "succeeded", "Deleted", "gone"),
-    *("2026-11-23T10:00:00Z", "2026-11-23t10:00:00z", "2026-11-23 10:00:00+00:00", "2026-11-23T10:00:00", "2026-11-23"),
-    *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "2016-12-31T23:59:60Z"),
-    *("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59-01:00"),
-    *("2026-11-23T10:00:00+23:59", "2026-11-23T10:00:00-00:00", "2026-11-23T24:00:00Z"),
-    *("00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000", "2E5159A1-E593-53BD-A4A1-0B8B51D0978C"),
-    *("{2e5159a1-e593-53bd-a4a1-0b8b51d0978c}", "urn:uuid:2e5159a1-e593-53bd-a4a1-0b8b51d0978c", "\x00", "\ufeff", "😀" * 256),
-    *(0, -1, 1, 2, 2**31, 2**53, 2**53 + 1, 2**63, 2**64, 10**40, 1.0, 0.0, -0.0, 1e300, True, False, None),
-    *([], {}, [[]], [{}], [None], {"": None}, {"a": [0.5]}, [1, "1"]),
-]
-"""Values that readers stumble over."""
-
-JSON = st.recursive(
-    st.sampled_from(ODD)
-    | st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text(CHARACTERS, max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(CHARACTERS, max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-HOSTILE = [
-    *(b"", b"\n", b"\xef\xbb\xbf{}", b"\xff", b"{", b"}", b"nul", b"NaN", b"-", b"1e999", b"'", b'"\\ud800"', b'{"a":1,"a":2}'),
-    *(b"[" * depth + b"]" * depth for depth in (100, 500, 900, 995, 1000, 100_000)),
-    *(b'{"a":' * depth + b"1" + b"}" * depth for depth in (100, 500, 900, 995, 1000, 100_000)),
-    b"9" * 5000,
-    b'"' + b"x" * 1_000_000 + b'"',
-]
 
 
 def check(some: list[bytes]) -> list[Event]:
@@ -264,26 +214,6 @@ def test_hostile_values_are_read_or_refused(hostile: bytes, number: int, field: 
 
     check([*good[:number], before + field + after.replace(value, hostile, 1)])
     check([*good[:number], before + field + after.replace(value, b'{"a":' + hostile + b"}", 1)])
-
-
-@st.composite
-def mutations(draw: st.DrawFn) -> tuple[str, int, dict[str, Any]]:
-    """A golden history with one line changed, and that line."""
-    name = draw(st.sampled_from(sorted(PLANS)))
-    index = draw(st.integers(0, len(PLANS[name]) - 1))
-    document = deepcopy(PLANS[name][index])
-    for _ in range(draw(st.integers(1, 2))):
-        places = paths(document)
-        if not places:
-            break
-        place = draw(st.sampled_from(places))
-        parent = at(document, place[:-1])
-        change = draw(st.integers(0, 3))
-        if change == 0:
-            del parent[place[-1]]
-        else:
-            parent[place[-1]] = deepcopy(draw(JSON if change == 1 else st.sampled_from(ODD)))
-    return name, index, document
 
 
 @MORE
