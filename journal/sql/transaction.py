@@ -13,7 +13,7 @@ from sqlalchemy import Engine, PoolProxiedConnection, UpdateBase
 from sqlalchemy.exc import DBAPIError
 
 from journal.sql.changes import Changes, Row
-from journal.sql.engines.backend import Backend, Failure
+from journal.sql.engines.backend import Backend, Failure, Run
 from journal.sql.statements import Execution, executions
 
 
@@ -52,7 +52,7 @@ class Transaction:
                 self._committing = self._at_once = True
                 return self.backend.at_once(connection, changes)
             self.backend.begin(connection)
-            if not all(self._hits(connection, execution) for execution in executions(changes)):
+            if not all(_hits(connection, run) for run in self._runs(changes)):
                 return ()
             self._committing = True
             connection.commit()
@@ -65,14 +65,14 @@ class Transaction:
         failure = self.backend.failure(error)
         return failure is Failure.LOST if self._at_once else failure not in (Failure.ABORTED, Failure.CONFLICT)
 
-    def _hits(self, connection: PoolProxiedConnection, execution: Execution) -> bool:
-        """Run a statement and return whether it hit as many rows as it has to."""
-        written, cursor = self._write(execution), connection.cursor()
-        if len(execution.rows) == 1:
-            cursor.execute(written.text, written.values(execution.rows[0]))
-        else:
-            cursor.executemany(written.text, [written.values(row) for row in execution.rows])
-        return execution.hits in (None, cursor.rowcount)
+    def _runs(self, changes: Changes) -> Iterator[Run]:
+        if self.backend.few is not None and changes.stand_alone:
+            yield from self.backend.few(changes)
+            return
+        for execution in executions(changes):
+            written, many = self._write(execution), len(execution.rows) > 1
+            values = [written.values(row) for row in execution.rows]
+            yield Run(written.text, values if many else values[0], many=many, hits=execution.hits)
 
     def _write(self, execution: Execution) -> Written:
         written = self.written.get(execution.statement)
@@ -80,6 +80,16 @@ class Transaction:
             compiled = execution.statement.compile(dialect=self.engine.dialect, column_keys=[*execution.rows[0]])
             written = self.written[execution.statement] = Written(str(compiled), compiled.positiontup)
         return written
+
+
+def _hits(connection: PoolProxiedConnection, run: Run) -> bool:
+    """Run a statement and return whether it hit as many rows as it has to."""
+    cursor = connection.cursor()
+    if run.many:
+        cursor.executemany(run.text, run.values)
+    else:
+        cursor.execute(run.text, run.values)
+    return run.hits in (None, cursor.rowcount)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """The port that each database engine fills."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final, Protocol
 
+import attrs
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -29,6 +30,18 @@ class Away(Exception):
     """The database is busy, away or behind; trying again may help."""
 
 
+@attrs.frozen
+class Run:
+    """A statement in the words of one driver, and how it is run."""
+
+    text: str
+    values: Any
+    many: bool = False
+    """Whether it is run once for each of `values`."""
+    hits: int | None = None
+    """How many rows of the table it has to hit; None where that does not matter."""
+
+
 class Backend(Protocol):
     """One database engine."""
 
@@ -43,6 +56,10 @@ class Backend(Protocol):
 
         It commits itself, and returns the streams whose guard row was hit.
         """
+
+    @property
+    def few(self) -> Callable[[Changes], Iterator[Run]] | None:
+        """What records appends that stand alone in few statements; None where the driver sends one for each row as well."""
 
     def check(self, url: URL) -> None:
         """Raise StoreError if the URL misses something that this engine needs."""

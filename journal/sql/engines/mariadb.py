@@ -13,6 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_resu
 
 from journal.errors import StoreError
 from journal.sql.engines.backend import Failure
+from journal.sql.engines.few_statements import few_statements
 
 CONNECT_SECONDS: Final = 10
 """How long a connection may take to come about."""
@@ -76,6 +77,7 @@ class Mariadb:
     driver = "mysql+pymysql"
     extra: str | None = "mariadb"
     at_once = None
+    few = staticmethod(few_statements)
 
     def check(self, url: URL) -> None:
         """Demand the name of a database."""

@@ -47,6 +47,7 @@ class Postgresql:
     driver = "postgresql+psycopg"
     extra: str | None = "postgresql"
     at_once = staticmethod(record_at_once)
+    few = None
 
     def check(self, url: URL) -> None:
         """Demand the name of a database."""

@@ -59,6 +59,7 @@ class Sqlite:
     driver = "sqlite+pysqlite"
     extra: str | None = None
     at_once = None
+    few = None
 
     def check(self, url: URL) -> None:
         """Demand a file: a database in memory is no journal."""

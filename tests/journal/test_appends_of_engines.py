@@ -1,4 +1,4 @@
-"""PostgreSQL's one statement for appends does what the statements of any engine do, one append after the other."""
+"""PostgreSQL's one statement for appends, and MariaDB's few, do what the statements of any engine do, one append at a time."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +23,7 @@ from journal.events import (
 )
 from journal.sql.changes import Entry, changes
 from journal.sql.engine import Database, parsed
+from journal.sql.engines.mariadb import Mariadb
 from journal.sql.engines.postgresql import Postgresql
 from journal.sql.schema import EVENTS, STREAMS, UNFINISHED_STEPS
 from journal.sql.store import open_store
@@ -32,10 +33,16 @@ from journal.store import Claim
 STREAMS_OF_ALL = ("a", "B", "ü", "it's", 'c "1" \\')
 
 
-class StepByStep(Postgresql):
+class SlowPostgresql(Postgresql):
     """PostgreSQL without its one statement."""
 
     at_once = None  # type: ignore[assignment]  (the port's None)
+
+
+class SlowMariadb(Mariadb):
+    """MariaDB with a statement for each row."""
+
+    few = None  # type: ignore[assignment]  (the port's None)
 
 
 @attrs.define
@@ -98,11 +105,11 @@ class Writer:
         return self.chance.choice((None, None, Claim("conductor-a", 1000), Claim("conductor-b", 1000), Claim("conductor-a", 0)))
 
 
-@pytest.fixture
-def databases(new_database: Callable[[str], list[str]]) -> Iterator[tuple[Database, Database]]:
+@pytest.fixture(params=["postgresql", "mariadb"])
+def databases(request: pytest.FixtureRequest, new_database: Callable[[str], list[str]]) -> Iterator[tuple[Database, Database]]:
     both = []
     for _ in range(2):
-        (url,) = new_database("postgresql")
+        (url,) = new_database(request.param)
         open_store(url, upgrade=True).close()
         both.append(Database(parsed(url)))
     yield both[0], both[1]
@@ -121,9 +128,17 @@ def stored(database: Database) -> Sequence[Any]:
     )
 
 
+def recorded(database: Database, entries: Sequence[Entry]) -> set[str]:
+    """Record as a group, and those that were left alone each by itself, as group commit does."""
+    hit = set(database.transaction().record(changes(entries)))
+    left = [entry for entry in entries if entry.stream not in hit]
+    return hit.union(*(database.transaction().record(changes([entry])) for entry in left))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_it_leaves_the_same_tables_and_hits_the_same_streams(databases: tuple[Database, Database], seed: int) -> None:
     one, other = databases
+    slow = SlowMariadb() if isinstance(one.backend, Mariadb) else SlowPostgresql()
     chance = random.Random(seed)
     writers = [Writer(stream, chance) for stream in STREAMS_OF_ALL]
     outcomes = set()
@@ -132,8 +147,8 @@ def test_it_leaves_the_same_tables_and_hits_the_same_streams(databases: tuple[Da
         new = [pair for pair in batch if not pair[0].recorded]
         for together in ([pair] for pair in new), [[pair for pair in batch if pair not in new]]:
             for group in filter(None, together):
-                hit = set(one.transaction().record(changes([entry for _, entry in group])))
-                alone = [Transaction(other.engine, StepByStep(), {}).record(changes([entry])) for _, entry in group]
+                hit = recorded(one, [entry for _, entry in group])
+                alone = [Transaction(other.engine, slow, {}).record(changes([entry])) for _, entry in group]
                 assert hit == {stream for streams in alone for stream in streams}
                 for writer, entry in group:
                     if writer.stream in hit:
