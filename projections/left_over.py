@@ -20,7 +20,7 @@ class Cause:
 
 def left_over(history: History, origins: Origins, resource: Resource, *, unasked: bool, used: bool) -> Cause | None:
     """Return the first cause for which it was neither adopted nor taken in since. The resource must be there."""
-    causes = _causes(history, resource, origins.of[resource.id], unasked=unasked, used=used)
+    causes = _causes(history, resource, origins.of(resource), unasked=unasked, used=used)
     return next((cause for cause in causes if not taken_in(history, origins, resource, cause.since)), None)
 
 

@@ -51,7 +51,7 @@ def _create_of_original(history: History, origins: Origins, resource: Resource) 
     if resource.named_by is not None:
         return resource.named_by
     create = history.creates.get(resource.mark) if resource.mark else None
-    return create if create is not None and origins.originals.get(create.id) is resource else None
+    return create if create is not None and origins.original(create) is resource else None
 
 
 def _said_absent(history: History, create: Step) -> Iterator[Presence]:
@@ -64,15 +64,16 @@ def _said_absent(history: History, create: Step) -> Iterator[Presence]:
 
 def absent_creates(history: History, origins: Origins) -> dict[UUID, Presence]:
     """Return the creates without a known original whose absence is proved, and the fact that proves it."""
+    lost = [create for create in history.creates.values() if origins.original(create) is None]
+    if not lost:
+        return {}
     unknown_time = {
         resource.id: resource.mark
         for resource in history.resources.values()
         if resource.made_at is None and resource.mark is not None and resource.kind not in TIMELESS
     }
     result = {}
-    for create in history.creates.values():
-        if create.id in origins.originals:
-            continue
+    for create in lost:
         listed = (Presence(*li.moment, there=False) for li in history.listings if _proves_absent(li, create, unknown_time))
         proof = max((*listed, *_said_absent(history, create)), default=None)
         if proof is not None:

@@ -47,7 +47,7 @@ def story(events: tuple[Event, ...], id_: str) -> Story | None:
     """Return the story of the resource with this id, or that a create of this step would have made; None if there is none."""
     reading = Reading(fold(events))
     found = verdicts(reading.history)
-    case = next((case for case in reading.cases() if _is_of(case, id_)), None)
+    case = next((case for kind in reading.kinds for case in reading.cases(kind) if _is_of(case, id_)), None)
     if case is None:
         return None
     verdict = next((v for v in found if id_ in (v.id, str(v.step) if v.id is None else None)), None)

@@ -19,7 +19,7 @@ def named(user: str) -> str:
 def made_with(origins: Origins, resource: Resource) -> Iterator[Resource]:
     """Yield the servers that were made with a resource."""
     for create in resource.used_by:
-        yield from origins.made.get(create.id, ())
+        yield from origins.made(create)
 
 
 def seen_users(history: History, resource: Resource) -> list[Resource]:
@@ -40,6 +40,6 @@ def users(origins: Origins, resource: Resource) -> Iterator[tuple[str, int]]:
         yield from ((id_, last.listing.version) for id_ in last.attached_to)
     for create in resource.used_by:
         is_newer = last is None or create.completed is None or create.completed > last.listing.as_of
-        for server in origins.made.get(create.id, ()):
+        for server in origins.made(create):
             if is_newer or server.status in UNSETTLED:
                 yield server.id, create.begun

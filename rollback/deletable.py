@@ -7,7 +7,7 @@ from uuid import UUID
 from journal.events import PlanAction, ResourceKind
 from projections.coverage import was_found_by_mark
 from projections.fold import History, Resource
-from projections.origin import origins
+from projections.origin import Origins
 from projections.presence import lingers
 from projections.users import named, users
 from rollback.cloud import Found
@@ -60,7 +60,7 @@ def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dic
     proof that there is none, for it may be another project's; but who says what it is after the journal was told of that
     server has judged that, too.
     """
-    where = origins(history)
+    where = Origins(history)
     servers = [verdict for verdict in now.verdicts if verdict.is_server]
     gone = {verdict.id for verdict in servers if verdict.action is PlanAction.NONE}
     lingering = {id_ for id_ in gone if id_ and lingers(history.resources[id_])}

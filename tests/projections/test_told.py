@@ -23,7 +23,7 @@ def prefixes() -> Iterator[tuple[str, tuple[Event, ...]]]:
 def judged() -> Iterator[tuple[str, tuple[Event, ...], Case, Verdict]]:
     for where, events in prefixes():
         reading = Reading(fold(events))
-        cases = {case.lost.id if case.lost else case.resource.id: case for case in reading.cases()}
+        cases = {case.lost.id if case.lost else case.resource.id: case for kind in reading.kinds for case in reading.cases(kind)}
         for verdict in verdicts(reading.history):
             yield where, events, cases[verdict.id or verdict.step], verdict  # type: ignore[index]
 
