@@ -6,7 +6,7 @@ as a pure function of a history. Events must have passed `journal.rules`.
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Final, Self, assert_never
+from typing import Self, assert_never, cast
 from uuid import UUID
 
 import attrs
@@ -17,7 +17,6 @@ from journal.events import (
     ClusterStatus,
     Completion,
     Configure,
-    Create,
     CreateResource,
     CreateServer,
     Custom,
@@ -52,25 +51,44 @@ from journal.events import (
     listed_in,
 )
 
-_LISTS_WHAT_IT_COVERS: Final = Configure | Start | Custom
-"""The steps that cover everything if they list nothing."""
 
-
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Step:
-    """One step of an operation: its intent, and its completion once there is one."""
+    """One step of an operation: the event of its intent, and that of its completion once there is one."""
 
     operation: "Operation"
-    intent: Intent
-    begun: int
-    recorded_at: datetime
-    completion: Completion | None = None
-    completed: int | None = None
+    began: Event
+    ended: Event | None = None
+
+    @property
+    def intent(self) -> Intent:
+        """What the step set out to do."""
+        return cast("Intent", self.began.data)
 
     @property
     def id(self) -> UUID:
         """The step's id, which marks what it creates."""
         return self.intent.step
+
+    @property
+    def begun(self) -> int:
+        """The version of its intent."""
+        return self.began.version
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When its intent was recorded."""
+        return self.began.recorded_at
+
+    @property
+    def completion(self) -> Completion | None:
+        """How it ended, once it has."""
+        return None if self.ended is None else cast("Completion", self.ended.data)
+
+    @property
+    def completed(self) -> int | None:
+        """The version of its completion."""
+        return None if self.ended is None else self.ended.version
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -80,7 +98,11 @@ class Step:
     @property
     def creates(self) -> ResourceKind | None:
         """What the step creates."""
-        return kind_made(self.intent) if isinstance(self.intent, Create) else None
+        match self.intent:
+            case CreateServer() | CreateResource() as create:
+                return kind_made(create)
+            case _:
+                return None
 
     @property
     def user(self) -> str | None:
@@ -90,7 +112,11 @@ class Step:
     @property
     def covers_all(self) -> bool:
         """Whether the step lists nothing and so covers whatever is in the cluster."""
-        return isinstance(self.intent, _LISTS_WHAT_IT_COVERS) and not self.intent.server_ids
+        match self.intent:
+            case Configure(server_ids=()) | Start(server_ids=()) | Custom(server_ids=()):
+                return True
+            case _:
+                return False
 
     @property
     def may_hold_data(self) -> bool:
@@ -106,11 +132,13 @@ class Step:
     @property
     def named(self) -> str | None:
         """The id of what the step made, as its completion named it."""
-        return None if self.completion is None else self.completion.made
+        completion = self.completion
+        return None if completion is None else completion.made
 
     def ended_as(self, *outcomes: StepOutcome) -> bool:
         """Whether the step has a completion with one of these outcomes."""
-        return self.completion is not None and self.completion.outcome in outcomes
+        completion = self.completion
+        return completion is not None and completion.outcome in outcomes
 
     @property
     def is_done_delete(self) -> bool:
@@ -263,7 +291,8 @@ class History:
     owner: str | None = None
     unfinished: Operation | None = None
     operations: dict[UUID, Operation] = attrs.field(factory=dict)
-    steps: dict[UUID, Step] = attrs.field(factory=dict)
+    open_steps: dict[UUID, Step] = attrs.field(factory=dict)
+    """Those of the unfinished operation, and what it took over, that have no completion."""
     creates: dict[UUID, Step] = attrs.field(factory=dict)
     blanket_steps: list[Step] = attrs.field(factory=list)
     uses: list[Step] = attrs.field(factory=list)
@@ -294,6 +323,15 @@ class History:
                 return operation, taken
 
     @property
+    def steps(self) -> dict[UUID, Step]:
+        """Every step by its id, in order. It is not kept, but put together from those of the operations."""
+        return {step.id: step for operation in self.operations.values() for step in operation.steps}
+
+    def step(self, id_: UUID) -> Step:
+        """Return the step with this id: at once while it is open. Raises KeyError if there is none."""
+        return self.open_steps.get(id_) or self.steps[id_]
+
+    @property
     def unfinished_steps(self) -> Iterator[Step]:
         """The steps without a completion of the unfinished operation and what it took over."""
         return (step for operation in self.in_unfinished for step in operation.steps if step.completion is None)
@@ -312,7 +350,7 @@ class History:
         version, data = event.version, event.data
         match data:  # what there is most of comes first
             case Completion():
-                self._complete(version, data)
+                self._complete(event, data)
             case (
                 CreateServer()
                 | DeleteServer()
@@ -383,14 +421,20 @@ class History:
     def _begin(self, event: Event, intent: Intent) -> None:
         assert event.operation is not None
         operation = self.operations[event.operation]
-        step = Step(operation, intent, event.version, event.recorded_at)
+        step = Step(operation, event)
         operation.steps.append(step)
-        self.steps[step.id] = step
-        if step.creates is not None:
-            self.creates[step.id] = step
-        if isinstance(intent, CreateServer):
-            for id_ in dict.fromkeys(intent.resource_ids):
-                self.resources[id_].used_by.append(step)
+        self.open_steps[intent.step] = step
+        match intent:
+            case CreateServer():
+                self.creates[intent.step] = step
+                for id_ in dict.fromkeys(intent.resource_ids):
+                    self.resources[id_].used_by.append(step)
+            case CreateResource():
+                self.creates[intent.step] = step
+            case _:
+                self._cover(step)
+
+    def _cover(self, step: Step) -> None:
         if step.covers_all:
             self.blanket_steps.append(step)
         if step.may_hold_data:
@@ -398,18 +442,19 @@ class History:
         for id_ in dict.fromkeys(step.listed):
             resource = self.resources[id_]
             resource.listed_by.append(step)
-            if isinstance(intent, Decommission):
-                resource.victim_of[operation.id] = operation
+            if isinstance(step.intent, Decommission):
+                resource.victim_of[step.operation.id] = step.operation
 
-    def _complete(self, version: int, data: Completion) -> None:
-        step = self.steps[data.step]
-        step.completion, step.completed = data, version
+    def _complete(self, event: Event, data: Completion) -> None:
+        step = self.open_steps.pop(data.step)
+        step.ended = event
         if data.made is not None:
-            assert isinstance(step.intent, Create), "only a create names what it made"
-            made = self._known(kind_made(step.intent), data.made, version)
-            made.named_by, made.name = step, step.intent.name
-            if isinstance(step.intent, CreateServer):
-                made.node_group = step.intent.node_group
+            intent = step.intent
+            assert isinstance(intent, CreateServer | CreateResource), "only a create names what it made"
+            made = self._known(kind_made(intent), data.made, event.version)
+            made.named_by, made.name = step, intent.name
+            if isinstance(intent, CreateServer):
+                made.node_group = intent.node_group
 
     def _finish(self, event: Event, data: OperationFinished) -> None:
         version = event.version
@@ -427,6 +472,7 @@ class History:
             if operation.taken_over_by is not None and not abandoned:
                 operation.outcome = OperationOutcome.CANCELLED
         self.unfinished = None
+        self.open_steps.clear()
 
     def _observe(self, version: int, data: InventoryObserved) -> None:
         self.cloud, self.last_observed = data.cloud, data

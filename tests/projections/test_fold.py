@@ -47,3 +47,14 @@ def test_errors_are_told_until_something_else_than_a_sweep_begins_anew() -> None
     assert fold(history.delete().events).errors == ["no quota"]
     assert fold(history.finish("failed", "Error").sweep().events).errors == ["no quota"]
     assert fold(history.finish().delete().events).errors == []
+
+
+def test_a_step_is_open_until_it_is_completed_or_its_operation_ends() -> None:
+    history = HistoryBuilder().create()
+    done, lost = history.create_server("w1"), history.create_server("w2")
+    history.delete()
+    done.succeeded()
+    assert list(fold(history.events).open_steps) == [lost.id]
+    ended = fold(history.finish("failed").events)
+    assert (list(ended.open_steps), list(ended.steps)) == ([], [done.id, lost.id])
+    assert [ended.step(step.id).id for step in (done, lost)] == [done.id, lost.id]
