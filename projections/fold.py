@@ -6,7 +6,7 @@ as a pure function of a history. Events must have passed `journal.rules`.
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Self, assert_never, cast
+from typing import Self, TypeVar, assert_never, cast
 from uuid import UUID
 
 import attrs
@@ -50,6 +50,8 @@ from journal.events import (
     knows_absence,
     listed_in,
 )
+
+Item = TypeVar("Item")
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -192,22 +194,35 @@ class Sighting:
     """One resource in one listing."""
 
     listing: "Listing"
-    name: str | None
-    status: str
-    attached_to: tuple[str, ...] = ()
-    """The servers that use it, if it is no server itself."""
+    row: ObservedServer | ObservedResource
+
+    @property
+    def status(self) -> str:
+        """The status that was shown."""
+        return self.row.status
+
+    @property
+    def attached_to(self) -> tuple[str, ...]:
+        """The servers that use it, if it is no server itself."""
+        return attached_to(self.row)
 
     @property
     def there(self) -> bool:
         """Whether the status is that of something that exists."""
-        return self.status not in DELETED_STATUSES
+        return self.row.status not in DELETED_STATUSES
 
 
-@attrs.define(eq=False)
+def attached_to(row: ObservedServer | ObservedResource) -> tuple[str, ...]:
+    """Return the servers that use what a row shows: a server is used by none."""
+    return row.attached_to if isinstance(row, ObservedResource) else ()
+
+
+@attrs.define(eq=False, weakref_slot=False)
 class Resource:
     """What the journal knows of one server, or of something that a server brings along.
 
-    `known`: the version that first gave its id; versions and times are None if never.
+    `known`: the version that first gave its id; versions and times are None if never. Most resources have no words, no
+    users and so on: those share an empty tuple, for a cluster can have very many of them.
     """
 
     kind: ResourceKind
@@ -219,13 +234,15 @@ class Resource:
     adopted: int | None = None
     mark: UUID | None = None
     made_at: datetime | None = None
-    sightings: list[Sighting] = attrs.field(factory=list)
-    listed_by: list[Step] = attrs.field(factory=list)
-    used_by: list[Step] = attrs.field(factory=list)
+    shown_first: "Listing | None" = None
+    shown_last: "Listing | None" = None
+    """The first listing that shows it, and that of the latest moment."""
+    listed_by: list[Step] | tuple[()] = ()
+    used_by: list[Step] | tuple[()] = ()
     """The creates of servers that are made with it."""
-    victim_of: dict[UUID, Operation] = attrs.field(factory=dict)
+    victim_of: list[Operation] | tuple[()] = ()
     declared_victim: int | None = None
-    words: list["SpokenWord"] = attrs.field(factory=list)
+    words: list["SpokenWord"] | tuple[()] = ()
 
     @property
     def named(self) -> int | None:
@@ -235,12 +252,12 @@ class Resource:
     @property
     def status(self) -> str | None:
         """The cloud's status of it when it was last seen."""
-        return None if self.last_seen is None else self.last_seen.status
+        return None if self.shown_last is None else self.shown_last.rows[self.id].status
 
     @property
     def last_seen(self) -> Sighting | None:
         """The sighting of the latest moment."""
-        return max(self.sightings, key=lambda s: s.listing.moment, default=None)
+        return None if self.shown_last is None else Sighting(self.shown_last, self.shown_last.rows[self.id])
 
     @property
     def deletes(self) -> Iterator[Step]:
@@ -258,7 +275,8 @@ class Listing:
     whole: frozenset[ResourceKind]
     """The kinds of which it showed all that was there, of those that belong to a user all that were this one's."""
     user: str | None
-    ids: frozenset[str]
+    rows: dict[str, ObservedServer | ObservedResource]
+    """What it showed, by id."""
 
     @property
     def moment(self) -> tuple[int, int]:
@@ -309,6 +327,10 @@ class History:
     last_hold_placed: int | None = None
     errors: list[str] = attrs.field(factory=list)
     """What went wrong since the last operation that was no sweep began, and took nothing over."""
+
+    def sightings(self, resource: Resource) -> Iterator[Sighting]:
+        """Yield the sightings of a resource, in order."""
+        return (Sighting(each, each.rows[resource.id]) for each in self.listings if resource.id in each.rows)
 
     @property
     def in_unfinished(self) -> tuple[Operation, ...]:
@@ -378,7 +400,8 @@ class History:
             case OperatorResolved():
                 assert data.about is not None, "a word is of a resource or of a step"
                 word = SpokenWord(version, data.verdict, data.by, self.unfinished)
-                self.resources[data.about].words.append(word)
+                resource = self.resources[data.about]
+                resource.words = _with(resource.words, word)
             case DeletionRequested():
                 self.deletion_asked = version
                 self.owner = None
@@ -410,9 +433,10 @@ class History:
         )
         if self.unfinished is not None:
             self.unfinished.taken_over_by = operation
-        for victim in data.victims:
-            self.resources[victim].victim_of[operation.id] = operation
-            self.resources[victim].declared_victim = event.version
+        for victim in dict.fromkeys(data.victims):
+            resource = self.resources[victim]
+            resource.victim_of = _with(resource.victim_of, operation)
+            resource.declared_victim = event.version
         if data.kind is OperationKind.DELETE:
             self.deletion_asked = event.version
         self.operations[operation.id] = self.unfinished = operation
@@ -428,7 +452,8 @@ class History:
             case CreateServer():
                 self.creates[intent.step] = step
                 for id_ in dict.fromkeys(intent.resource_ids):
-                    self.resources[id_].used_by.append(step)
+                    resource = self.resources[id_]
+                    resource.used_by = _with(resource.used_by, step)
             case CreateResource():
                 self.creates[intent.step] = step
             case _:
@@ -441,9 +466,9 @@ class History:
             self.uses.append(step)
         for id_ in dict.fromkeys(step.listed):
             resource = self.resources[id_]
-            resource.listed_by.append(step)
-            if isinstance(step.intent, Decommission):
-                resource.victim_of[step.operation.id] = step.operation
+            resource.listed_by = _with(resource.listed_by, step)
+            if isinstance(step.intent, Decommission) and step.operation not in resource.victim_of:
+                resource.victim_of = _with(resource.victim_of, step.operation)
 
     def _complete(self, event: Event, data: Completion) -> None:
         step = self.open_steps.pop(data.step)
@@ -477,24 +502,46 @@ class History:
     def _observe(self, version: int, data: InventoryObserved) -> None:
         self.cloud, self.last_observed = data.cloud, data
         whole = frozenset((*data.kinds, ResourceKind.SERVER) if data.complete else data.kinds)
-        ids = frozenset((*(row.server_id for row in data.servers), *(row.resource_id for row in data.resources)))
-        listing = Listing(version, data.as_of, data.began_at, whole, data.user, ids)
+        listing = Listing(version, data.as_of, data.began_at, whole, data.user, {})
         self.listings.append(listing)
         for row in data.servers:
-            self._see(self._known(ResourceKind.SERVER, row.server_id, version), row, Sighting(listing, row.name, row.status))
+            self._see(self._known(ResourceKind.SERVER, row.server_id, version), row, listing)
         for other in data.resources:
-            sighting = Sighting(listing, other.name, other.status, other.attached_to)
-            self._see(self._known(other.kind, other.resource_id, version), other, sighting)
+            self._see(self._known(other.kind, other.resource_id, version), other, listing)
 
-    def _see(self, resource: Resource, row: ObservedServer | ObservedResource, sighting: Sighting) -> None:
-        if not resource.sightings:
-            resource.mark = row.step
+    def _see(self, resource: Resource, row: ObservedServer | ObservedResource, listing: Listing) -> None:
+        if resource.shown_first is None:
+            resource.shown_first, resource.mark = listing, row.step
         resource.made_at = resource.made_at or row.created_at
         resource.name = resource.name or row.name
-        resource.sightings.append(sighting)
+        if resource.shown_last is None or resource.shown_last.moment < listing.moment:
+            resource.shown_last = listing
+        before = listing.rows.get(resource.id)
+        listing.rows[resource.id] = row if before is None else _both(before, row)
 
     def _known(self, kind: ResourceKind, id_: str, version: int) -> Resource:
-        return self.resources.setdefault(id_, Resource(kind, id_, version))
+        known = self.resources.get(id_)
+        if known is None:
+            known = self.resources[id_] = Resource(kind, id_, version)
+        return known
+
+
+def _both(
+    first: ObservedServer | ObservedResource, again: ObservedServer | ObservedResource
+) -> ObservedServer | ObservedResource:
+    """Return what one listing shows twice as one row: it is there if either says so, and used by whoever either names."""
+    status = again.status if first.status in DELETED_STATUSES else first.status
+    if isinstance(first, ObservedServer):
+        return attrs.evolve(first, status=status)
+    return attrs.evolve(first, status=status, attached_to=(*first.attached_to, *attached_to(again)))
+
+
+def _with(items: list[Item] | tuple[()], item: Item) -> list[Item]:
+    """Return a list with one more item, the same one once there is one."""
+    if not items:
+        return [item]
+    items.append(item)
+    return items
 
 
 def fold(events: Iterable[Event]) -> History:

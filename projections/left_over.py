@@ -49,4 +49,4 @@ def _operations(resource: Resource, origin: Origin) -> Iterator[Operation]:
     """Yield the operations that it was created in or is a victim of."""
     if origin.created_by is not None:
         yield origin.created_by.operation
-    yield from resource.victim_of.values()
+    yield from resource.victim_of

@@ -104,7 +104,8 @@ def _original(create: Step, marked: list[Resource]) -> Resource | None:
 
 
 def _first_seen(resource: Resource) -> datetime:
-    return resource.sightings[0].listing.began_at
+    assert resource.shown_first is not None, "only what was seen has a mark"
+    return resource.shown_first.began_at
 
 
 def _made_within(resource: Resource, create: Step, after_deadline: timedelta) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import attrs
 
-from journal.events import SOFTLY_DELETED, StepOutcome
+from journal.events import DELETED_STATUSES, SOFTLY_DELETED, StepOutcome
 from projections.fold import History, Listing, Resource, Step
 from projections.origin import TIMELESS, Origins
 
@@ -32,12 +32,13 @@ def presence(history: History, origins: Origins, resource: Resource) -> Presence
 def _facts(history: History, origins: Origins, resource: Resource) -> Iterator[Presence]:
     if resource.adopted is not None:
         yield Presence(resource.adopted, resource.adopted, there=True)
-    for sighting in resource.sightings:
-        yield Presence(*sighting.listing.moment, there=sighting.there)
     create = _create_of_original(history, origins, resource)
     user = None if create is None else create.user
     for listing in history.listings:
-        if resource.id not in listing.ids and resource.known <= listing.as_of and listing.would_show(resource.kind, user):
+        row = listing.rows.get(resource.id)
+        if row is not None:
+            yield Presence(*listing.moment, there=row.status not in DELETED_STATUSES)
+        elif resource.known <= listing.as_of and listing.would_show(resource.kind, user):
             yield Presence(*listing.moment, there=False)
     for step in resource.deletes:
         if step.is_done_delete:
@@ -86,7 +87,7 @@ def _proves_absent(listing: Listing, create: Step, unknown_time: dict[str, UUID]
         listing.would_show(create.creates, create.user)
         and create.begun <= listing.as_of
         and create.intent.deadline < listing.began_at
-        and not any(mark == create.id and id_ in listing.ids for id_, mark in unknown_time.items())
+        and not any(mark == create.id and id_ in listing.rows for id_, mark in unknown_time.items())
     )
 
 

@@ -24,7 +24,7 @@ def made_with(origins: Origins, resource: Resource) -> Iterator[Resource]:
 
 def seen_users(history: History, resource: Resource) -> list[Resource]:
     """Return the servers of this history that a resource was ever seen attached to."""
-    ids = dict.fromkeys(id_ for sighting in resource.sightings for id_ in sighting.attached_to)
+    ids = dict.fromkeys(id_ for sighting in history.sightings(resource) for id_ in sighting.attached_to)
     found = (history.resources.get(id_) for id_ in ids)
     return [server for server in found if server is not None and server.kind is ResourceKind.SERVER]
 

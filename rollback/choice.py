@@ -132,7 +132,7 @@ def expected(history: History) -> int:
 
 
 def _is_expected(history: History, resource: Resource, origin: Origin) -> bool:
-    if resource.words or any(operation.id in resource.victim_of for operation in history.in_unfinished):
+    if resource.words or any(operation in resource.victim_of for operation in history.in_unfinished):
         return True
     create = origin.created_by
     if create is None:
