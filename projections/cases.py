@@ -1,6 +1,6 @@
 """What the verdict table asks: a history as read to its end, and one resource of it, with what the other modules make of it."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from projections.coverage import covering_steps, using_steps
 from projections.fold import History, Operation, Resource, SpokenWord, Step
 from projections.left_over import Cause, left_over
 from projections.origin import Kind, Origins
-from projections.presence import Presence, absent_creates, presence
+from projections.presence import Presence, absent_creates, lost_creates, presence
 from projections.standing import standing_word
 from projections.users import made_with, seen_users, users
 
@@ -89,18 +89,23 @@ class Reading:
         return using_steps(self.history, self.origins, resource)
 
     @cached_property
+    def lost(self) -> Sequence[Step]:
+        """The creates that nothing is known of: those whose original is not known."""
+        return lost_creates(self.history, self.origins)
+
+    @cached_property
     def kinds(self) -> Collection[ResourceKind]:
         """The kinds of all that there is something to say of."""
-        creates = (create.creates for create in self.history.creates.values())
-        return {resource.kind for resource in self.history.resources.values()}.union(filter(None, creates))
+        lost = (create.creates for create in self.lost)
+        return {resource.kind for resource in self.history.resources.values()}.union(filter(None, lost))
 
     def cases(self, kind: ResourceKind) -> Iterator["Case"]:
         """Yield all of a kind that there is something to say of: each known one, then each create that nothing is known of."""
         for resource in self.history.resources.values():
             if resource.kind is kind:
                 yield Case(self, resource, None)
-        for create in self.history.creates.values():
-            if create.creates is kind and self.origins.original(create) is None:
+        for create in self.lost:
+            if create.creates is kind:
                 yield Case(self, None, create)
 
 
@@ -159,10 +164,9 @@ class Case:
     @property
     def unasked(self) -> bool:
         """Whether it is a repeated POST, or landed late: nobody was told of it."""
-        create = self.origin.created_by
-        if create is None:
+        if self.create is None or self.resource.named_by is not None:
             return False
-        return self.origin.kind is Kind.REPEATED or (create.named is None and create.operation.finished is not None)
+        return self.origin.kind is Kind.REPEATED or self.create.operation.finished is not None
 
     @property
     def deleted_in_ended(self) -> bool:
@@ -200,12 +204,12 @@ class Case:
     def basis(self) -> tuple[int, ...]:
         """The versions that tell what it is: its operation, create, completion, adoption or first sighting."""
         resource, create = self._resource, self.create
-        versions = [] if create is None or resource is None else [create.operation.started]
-        versions += [] if create is None else [create.begun]
-        versions += [] if create is None or create.completed is None else [create.completed]
-        if resource is not None:
-            versions += [resource.known]
-        return tuple(versions)
+        if create is None:
+            return (self.resource.known,)
+        ended = () if create.completed is None else (create.completed,)
+        if resource is None:
+            return create.begun, *ended
+        return create.operation.started, create.begun, *ended, resource.known
 
     def remaining_user(self, going: Collection[str]) -> tuple[str, int] | None:
         """Return a server that stays and uses it, with the version that says so."""

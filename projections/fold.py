@@ -46,6 +46,7 @@ from journal.events import (
     Start,
     StepOutcome,
     Word,
+    deleted_by,
     kind_made,
     knows_absence,
     listed_in,
@@ -312,6 +313,7 @@ class History:
     open_steps: dict[UUID, Step] = attrs.field(factory=dict)
     """Those of the unfinished operation, and what it took over, that have no completion."""
     creates: dict[UUID, Step] = attrs.field(factory=dict)
+    deletes: list[Step] = attrs.field(factory=list)
     blanket_steps: list[Step] = attrs.field(factory=list)
     uses: list[Step] = attrs.field(factory=list)
     """The steps after which what they cover may hold data."""
@@ -456,6 +458,9 @@ class History:
                     resource.used_by = _with(resource.used_by, step)
             case CreateResource():
                 self.creates[intent.step] = step
+            case DeleteServer() | DeleteResource():
+                self.deletes.append(step)
+                self._list(step, (deleted_by(intent),))
             case _:
                 self._cover(step)
 
@@ -464,11 +469,17 @@ class History:
             self.blanket_steps.append(step)
         if step.may_hold_data:
             self.uses.append(step)
-        for id_ in dict.fromkeys(step.listed):
+        self._list(step, step.listed)
+        if isinstance(step.intent, Decommission):
+            for id_ in step.listed:
+                resource = self.resources[id_]
+                if step.operation not in resource.victim_of:
+                    resource.victim_of = _with(resource.victim_of, step.operation)
+
+    def _list(self, step: Step, listed: Iterable[str]) -> None:
+        for id_ in dict.fromkeys(listed):
             resource = self.resources[id_]
             resource.listed_by = _with(resource.listed_by, step)
-            if isinstance(step.intent, Decommission) and step.operation not in resource.victim_of:
-                resource.victim_of = _with(resource.victim_of, step.operation)
 
     def _complete(self, event: Event, data: Completion) -> None:
         step = self.open_steps.pop(data.step)

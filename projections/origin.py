@@ -71,6 +71,11 @@ class Origins:
             return Origin(Kind.ORIGINAL, create)
         return Origin(Kind.REPEATED if _is_repeated(resource, create) else Kind.COPY, create)
 
+    @property
+    def tells_by_mark(self) -> bool:
+        """Whether there is anything that only its mark ties to a create."""
+        return bool(self._marked)
+
     def original(self, create: Step) -> Resource | None:
         """Return the original of a create, if it is known."""
         return self._found.get(create.id) if create.named is None else self._history.resources[create.named]

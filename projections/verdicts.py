@@ -27,7 +27,9 @@ from journal.events import (
 )
 from projections.cases import Case, Reading
 from projections.fold import History
+from projections.left_over import can_be_left_over
 from projections.origin import TIMELESS, Kind
+from projections.presence import can_be_gone
 from projections.standing import DELETES
 from projections.users import named
 
@@ -152,7 +154,7 @@ def _new_in_create(_case: Case) -> Judgement:
 
 
 def _is_unasked_and_unused(case: Case) -> bool:
-    create = case.origin.created_by
+    create = case.create
     return (
         create is not None
         and case.unasked
@@ -163,7 +165,7 @@ def _is_unasked_and_unused(case: Case) -> bool:
 
 
 def _unasked(case: Case) -> Judgement:
-    create = case.origin.created_by
+    create = case.create
     assert create is not None
     if case.origin.kind is Kind.REPEATED:
         return NEW, DELETE, f"it is a second {case.kind} of create {create.id}: the request was repeated", ()
@@ -174,6 +176,18 @@ def _unasked(case: Case) -> Judgement:
 
 def _always(_: Reading | Case) -> bool:
     return True
+
+
+def _can_be_gone(reading: Reading) -> bool:
+    return can_be_gone(reading.history)
+
+
+def _tells_by_mark(reading: Reading) -> bool:
+    return reading.origins.tells_by_mark
+
+
+def _can_be_left_over(reading: Reading) -> bool:
+    return can_be_left_over(reading.history, reading.origins)
 
 
 def _deletion_stands(reading: Reading) -> bool:
@@ -277,18 +291,18 @@ def _in_service(case: Case) -> Judgement:
 
 TABLE: Final = (
     Row(1, _always, _is_foreign, _foreign),
-    Row(2, _always, lambda case: case.is_gone, _gone),
+    Row(2, _can_be_gone, lambda case: case.is_gone, _gone),
     Row(3, _always, _is_in_doubt, _in_doubt),
     Row(ROW_OF_WORDS, _always, lambda case: case.word is not None, _word),
     Row(5, _deletion_stands, _always, _deletion),
     Row(6, _is_create, _is_created, _new_in_create),
-    Row(7, _always, _is_unasked_and_unused, _unasked),
+    Row(7, _tells_by_mark, _is_unasked_and_unused, _unasked),
     Row(8, _scale_in(Stage.DECOMMISSION), _is_victim, _victim_decommissioning),
     Row(9, _scale_in(Stage.INFRASTRUCTURE), _is_created, _created_in_infrastructure),
     Row(10, _scale_in(Stage.INFRASTRUCTURE), _is_victim, _victim_in_infrastructure),
     Row(11, _scale_in(*WORKING), _is_created, _created_while_working),
     Row(12, _scale_in(*WORKING), _is_victim, _victim_while_working),
-    Row(13, _always, lambda case: case.left_over is not None, _left_over),
+    Row(13, _can_be_left_over, lambda case: case.left_over is not None, _left_over),
     Row(14, _always, _is_failed_create_unused, _failed_create),
     Row(15, _always, _always, _in_service),
 )
