@@ -17,6 +17,7 @@ from journal.events import (
     ClusterStatus,
     Completion,
     Configure,
+    Create,
     CreateResource,
     CreateServer,
     Custom,
@@ -435,10 +436,9 @@ class History:
         )
         if self.unfinished is not None:
             self.unfinished.taken_over_by = operation
-        for victim in dict.fromkeys(data.victims):
-            resource = self.resources[victim]
-            resource.victim_of = _with(resource.victim_of, operation)
-            resource.declared_victim = event.version
+        self._make_victims(operation, data.victims)
+        for victim in data.victims:
+            self.resources[victim].declared_victim = event.version
         if data.kind is OperationKind.DELETE:
             self.deletion_asked = event.version
         self.operations[operation.id] = self.unfinished = operation
@@ -456,41 +456,43 @@ class History:
                 for id_ in dict.fromkeys(intent.resource_ids):
                     resource = self.resources[id_]
                     resource.used_by = _with(resource.used_by, step)
+            case Configure() | Start() | Custom():
+                if not intent.server_ids:
+                    self.blanket_steps.append(step)
+                if step.may_hold_data:
+                    self.uses.append(step)
+                self._list(step, intent.server_ids)
             case CreateResource():
                 self.creates[intent.step] = step
             case DeleteServer() | DeleteResource():
                 self.deletes.append(step)
                 self._list(step, (deleted_by(intent),))
-            case _:
-                self._cover(step)
-
-    def _cover(self, step: Step) -> None:
-        if step.covers_all:
-            self.blanket_steps.append(step)
-        if step.may_hold_data:
-            self.uses.append(step)
-        self._list(step, step.listed)
-        if isinstance(step.intent, Decommission):
-            for id_ in step.listed:
-                resource = self.resources[id_]
-                if step.operation not in resource.victim_of:
-                    resource.victim_of = _with(resource.victim_of, step.operation)
+            case Decommission():
+                self._list(step, step.listed)
+                self._make_victims(operation, step.listed)
 
     def _list(self, step: Step, listed: Iterable[str]) -> None:
         for id_ in dict.fromkeys(listed):
             resource = self.resources[id_]
             resource.listed_by = _with(resource.listed_by, step)
 
+    def _make_victims(self, operation: Operation, ids: Iterable[str]) -> None:
+        for id_ in ids:
+            resource = self.resources[id_]
+            if operation not in resource.victim_of:
+                resource.victim_of = _with(resource.victim_of, operation)
+
     def _complete(self, event: Event, data: Completion) -> None:
         step = self.open_steps.pop(data.step)
         step.ended = event
-        if data.made is not None:
-            intent = step.intent
-            assert isinstance(intent, CreateServer | CreateResource), "only a create names what it made"
-            made = self._known(kind_made(intent), data.made, event.version)
-            made.named_by, made.name = step, intent.name
-            if isinstance(intent, CreateServer):
-                made.node_group = intent.node_group
+        id_, intent = data.made, step.intent
+        if id_ is None:
+            return
+        assert isinstance(intent, Create), "only a create names what it made"
+        made = self._known(kind_made(intent), id_, event.version)
+        made.named_by, made.name = step, intent.name
+        if isinstance(intent, CreateServer):
+            made.node_group = intent.node_group
 
     def _finish(self, event: Event, data: OperationFinished) -> None:
         version = event.version
