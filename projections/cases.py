@@ -1,14 +1,15 @@
 """What the verdict table asks: a history as read to its end, and one resource of it, with what the other modules make of it."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
+from uuid import UUID
 
 from journal.events import Decommission, OperationKind, ResourceKind, Stage, StepOutcome
 from projections.coverage import covering_steps, using_steps
 from projections.fold import History, Operation, Resource, SpokenWord, Step
 from projections.left_over import Cause, left_over
-from projections.origin import Kind, Origin, Origins, origins
-from projections.presence import Presence, absent_creates, presence
+from projections.origin import Kind, Origins
+from projections.presence import Presence, absent_creates, lost_creates, presence
 from projections.standing import standing_word
 from projections.users import made_with, seen_users, users
 
@@ -18,13 +19,17 @@ class Reading:
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self.origins: Origins = origins(history)
-        self.absent = absent_creates(history, self.origins)
+        self.origins = Origins(history)
 
     @property
     def unfinished(self) -> Operation | None:
         """The unfinished operation, F."""
         return self.history.unfinished
+
+    @cached_property
+    def absent(self) -> Mapping[UUID, Presence]:
+        """The creates that nothing is known of and whose absence is proved."""
+        return absent_creates(self.history, self.origins)
 
     @cached_property
     def scale_stage(self) -> Stage | None:
@@ -83,23 +88,44 @@ class Reading:
         """Yield the steps after which a resource may hold data."""
         return using_steps(self.history, self.origins, resource)
 
-    def cases(self) -> Iterator["Case"]:
-        """Yield all that there is something to say of: each known resource, then each create that nothing is known of."""
+    @cached_property
+    def lost(self) -> Sequence[Step]:
+        """The creates that nothing is known of: those whose original is not known."""
+        return lost_creates(self.history, self.origins)
+
+    @cached_property
+    def kinds(self) -> Collection[ResourceKind]:
+        """The kinds of all that there is something to say of."""
+        lost = (create.creates for create in self.lost)
+        return {resource.kind for resource in self.history.resources.values()}.union(filter(None, lost))
+
+    def cases(self, kind: ResourceKind) -> Iterator["Case"]:
+        """Yield all of a kind that there is something to say of: each known one, then each create that nothing is known of."""
         for resource in self.history.resources.values():
-            yield Case(self, resource, None)
-        for create in self.history.creates.values():
-            if create.id not in self.origins.originals:
+            if resource.kind is kind:
+                yield Case(self, resource, None)
+        for create in self.lost:
+            if create.creates is kind:
                 yield Case(self, None, create)
 
 
 class Case:
-    """One resource before the table: a known one, or a `lost` create whose original is not known."""
+    """One resource before the table: a known one, or a `lost` create whose original is not known.
+
+    `kind`: what it is; `create`: the create step that made it, or that is lost.
+    """
 
     def __init__(self, reading: Reading, resource: Resource | None, lost: Step | None) -> None:
         self.reading = reading
         self.history = reading.history
-        self._resource = resource
         self.lost = lost
+        self._resource = resource
+        self.create: Step | None
+        if lost is not None:
+            self.kind, self.create = lost.creates or ResourceKind.SERVER, lost
+        else:
+            self.origin = reading.origins.of(self.resource)
+            self.kind, self.create = self.resource.kind, self.origin.created_by
 
     @property
     def resource(self) -> Resource:
@@ -107,22 +133,7 @@ class Case:
         assert self._resource is not None, "a create that nothing is known of is decided by rows 2 and 3"
         return self._resource
 
-    @cached_property
-    def origin(self) -> Origin:
-        """Where it comes from."""
-        return self.reading.origins.of[self.resource.id]
-
     @property
-    def create(self) -> Step | None:
-        """The create step that made it, or that is lost."""
-        return self.lost or self.origin.created_by
-
-    @property
-    def kind(self) -> ResourceKind:
-        """What it is."""
-        return self.resource.kind if self.lost is None else self.lost.creates or ResourceKind.SERVER
-
-    @cached_property
     def presence(self) -> Presence | None:
         """The latest fact about whether it is there."""
         if self.lost is not None:
@@ -132,9 +143,10 @@ class Case:
     @property
     def is_gone(self) -> bool:
         """Whether it is not there."""
-        return self.presence is not None and not self.presence.there
+        fact = self.presence
+        return fact is not None and not fact.there
 
-    @cached_property
+    @property
     def word(self) -> SpokenWord | None:
         """The operator's word that stands."""
         return standing_word(self.history, self.reading.origins, self.resource)
@@ -152,10 +164,9 @@ class Case:
     @property
     def unasked(self) -> bool:
         """Whether it is a repeated POST, or landed late: nobody was told of it."""
-        create = self.origin.created_by
-        if create is None:
+        if self.create is None or self.resource.named_by is not None:
             return False
-        return self.origin.kind is Kind.REPEATED or (create.named is None and create.operation.finished is not None)
+        return self.origin.kind is Kind.REPEATED or self.create.operation.finished is not None
 
     @property
     def deleted_in_ended(self) -> bool:
@@ -182,22 +193,23 @@ class Case:
         mine = (s for s in self.resource.deletes if s.operation is f and s.intent.stage is not Stage.ROLLBACK)
         return next((step for step in mine if step.begun > done.begun), None)
 
-    @cached_property
+    @property
     def left_over(self) -> Cause | None:
         """Why a person has to decide, if so."""
-        used = self.unasked and bool(self.uses)
-        return left_over(self.history, self.reading.origins, self.resource, unasked=self.unasked, used=used)
+        unasked = self.unasked
+        used = unasked and bool(self.uses)
+        return left_over(self.history, self.reading.origins, self.resource, unasked=unasked, used=used)
 
     @property
     def basis(self) -> tuple[int, ...]:
         """The versions that tell what it is: its operation, create, completion, adoption or first sighting."""
         resource, create = self._resource, self.create
-        versions = [] if create is None or resource is None else [create.operation.started]
-        versions += [] if create is None else [create.begun]
-        versions += [] if create is None or create.completed is None else [create.completed]
-        if resource is not None:
-            versions += [resource.known]
-        return tuple(versions)
+        if create is None:
+            return (self.resource.known,)
+        ended = () if create.completed is None else (create.completed,)
+        if resource is None:
+            return create.begun, *ended
+        return create.operation.started, create.begun, *ended, resource.known
 
     def remaining_user(self, going: Collection[str]) -> tuple[str, int] | None:
         """Return a server that stays and uses it, with the version that says so."""

@@ -22,13 +22,13 @@ def covering_steps(history: History, origins: Origins, resource: Resource) -> It
     """Yield the steps that cover a resource, some perhaps twice."""
     yield from resource.listed_by
     if resource.kind is ResourceKind.SERVER:
-        created_by = origins.of[resource.id].created_by
+        created_by = origins.of(resource).created_by
         since = created_by.begun if created_by is not None else resource.adopted
         yield from _blanket_steps(history, since)
         return
     for create in resource.used_by:
         yield from _blanket_steps(history, create.begun)
-        for server in origins.made.get(create.id, ()):
+        for server in origins.made(create):
             yield from server.listed_by
     for server in seen_users(history, resource):
         yield from covering_steps(history, origins, server)

@@ -6,7 +6,7 @@ as a pure function of a history. Events must have passed `journal.rules`.
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Final, Self, assert_never
+from typing import Self, TypeVar, assert_never, cast
 from uuid import UUID
 
 import attrs
@@ -47,30 +47,52 @@ from journal.events import (
     Start,
     StepOutcome,
     Word,
+    deleted_by,
     kind_made,
     knows_absence,
     listed_in,
 )
 
-_LISTS_WHAT_IT_COVERS: Final = Configure | Start | Custom
-"""The steps that cover everything if they list nothing."""
+Item = TypeVar("Item")
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Step:
-    """One step of an operation: its intent, and its completion once there is one."""
+    """One step of an operation: the event of its intent, and that of its completion once there is one."""
 
     operation: "Operation"
-    intent: Intent
-    begun: int
-    recorded_at: datetime
-    completion: Completion | None = None
-    completed: int | None = None
+    began: Event
+    ended: Event | None = None
+
+    @property
+    def intent(self) -> Intent:
+        """What the step set out to do."""
+        return cast("Intent", self.began.data)
 
     @property
     def id(self) -> UUID:
         """The step's id, which marks what it creates."""
         return self.intent.step
+
+    @property
+    def begun(self) -> int:
+        """The version of its intent."""
+        return self.began.version
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When its intent was recorded."""
+        return self.began.recorded_at
+
+    @property
+    def completion(self) -> Completion | None:
+        """How it ended, once it has."""
+        return None if self.ended is None else cast("Completion", self.ended.data)
+
+    @property
+    def completed(self) -> int | None:
+        """The version of its completion."""
+        return None if self.ended is None else self.ended.version
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -80,7 +102,11 @@ class Step:
     @property
     def creates(self) -> ResourceKind | None:
         """What the step creates."""
-        return kind_made(self.intent) if isinstance(self.intent, Create) else None
+        match self.intent:
+            case CreateServer() | CreateResource() as create:
+                return kind_made(create)
+            case _:
+                return None
 
     @property
     def user(self) -> str | None:
@@ -90,7 +116,11 @@ class Step:
     @property
     def covers_all(self) -> bool:
         """Whether the step lists nothing and so covers whatever is in the cluster."""
-        return isinstance(self.intent, _LISTS_WHAT_IT_COVERS) and not self.intent.server_ids
+        match self.intent:
+            case Configure(server_ids=()) | Start(server_ids=()) | Custom(server_ids=()):
+                return True
+            case _:
+                return False
 
     @property
     def may_hold_data(self) -> bool:
@@ -106,11 +136,13 @@ class Step:
     @property
     def named(self) -> str | None:
         """The id of what the step made, as its completion named it."""
-        return None if self.completion is None else self.completion.made
+        completion = self.completion
+        return None if completion is None else completion.made
 
     def ended_as(self, *outcomes: StepOutcome) -> bool:
         """Whether the step has a completion with one of these outcomes."""
-        return self.completion is not None and self.completion.outcome in outcomes
+        completion = self.completion
+        return completion is not None and completion.outcome in outcomes
 
     @property
     def is_done_delete(self) -> bool:
@@ -164,22 +196,35 @@ class Sighting:
     """One resource in one listing."""
 
     listing: "Listing"
-    name: str | None
-    status: str
-    attached_to: tuple[str, ...] = ()
-    """The servers that use it, if it is no server itself."""
+    row: ObservedServer | ObservedResource
+
+    @property
+    def status(self) -> str:
+        """The status that was shown."""
+        return self.row.status
+
+    @property
+    def attached_to(self) -> tuple[str, ...]:
+        """The servers that use it, if it is no server itself."""
+        return attached_to(self.row)
 
     @property
     def there(self) -> bool:
         """Whether the status is that of something that exists."""
-        return self.status not in DELETED_STATUSES
+        return self.row.status not in DELETED_STATUSES
 
 
-@attrs.define(eq=False)
+def attached_to(row: ObservedServer | ObservedResource) -> tuple[str, ...]:
+    """Return the servers that use what a row shows: a server is used by none."""
+    return row.attached_to if isinstance(row, ObservedResource) else ()
+
+
+@attrs.define(eq=False, weakref_slot=False)
 class Resource:
     """What the journal knows of one server, or of something that a server brings along.
 
-    `known`: the version that first gave its id; versions and times are None if never.
+    `known`: the version that first gave its id; versions and times are None if never. Most resources have no words, no
+    users and so on: those share an empty tuple, for a cluster can have very many of them.
     """
 
     kind: ResourceKind
@@ -191,13 +236,15 @@ class Resource:
     adopted: int | None = None
     mark: UUID | None = None
     made_at: datetime | None = None
-    sightings: list[Sighting] = attrs.field(factory=list)
-    listed_by: list[Step] = attrs.field(factory=list)
-    used_by: list[Step] = attrs.field(factory=list)
+    shown_first: "Listing | None" = None
+    shown_last: "Listing | None" = None
+    """The first listing that shows it, and that of the latest moment."""
+    listed_by: list[Step] | tuple[()] = ()
+    used_by: list[Step] | tuple[()] = ()
     """The creates of servers that are made with it."""
-    victim_of: dict[UUID, Operation] = attrs.field(factory=dict)
+    victim_of: list[Operation] | tuple[()] = ()
     declared_victim: int | None = None
-    words: list["SpokenWord"] = attrs.field(factory=list)
+    words: list["SpokenWord"] | tuple[()] = ()
 
     @property
     def named(self) -> int | None:
@@ -207,12 +254,12 @@ class Resource:
     @property
     def status(self) -> str | None:
         """The cloud's status of it when it was last seen."""
-        return None if self.last_seen is None else self.last_seen.status
+        return None if self.shown_last is None else self.shown_last.rows[self.id].status
 
     @property
     def last_seen(self) -> Sighting | None:
         """The sighting of the latest moment."""
-        return max(self.sightings, key=lambda s: s.listing.moment, default=None)
+        return None if self.shown_last is None else Sighting(self.shown_last, self.shown_last.rows[self.id])
 
     @property
     def deletes(self) -> Iterator[Step]:
@@ -230,7 +277,8 @@ class Listing:
     whole: frozenset[ResourceKind]
     """The kinds of which it showed all that was there, of those that belong to a user all that were this one's."""
     user: str | None
-    ids: frozenset[str]
+    rows: dict[str, ObservedServer | ObservedResource]
+    """What it showed, by id."""
 
     @property
     def moment(self) -> tuple[int, int]:
@@ -263,8 +311,10 @@ class History:
     owner: str | None = None
     unfinished: Operation | None = None
     operations: dict[UUID, Operation] = attrs.field(factory=dict)
-    steps: dict[UUID, Step] = attrs.field(factory=dict)
+    open_steps: dict[UUID, Step] = attrs.field(factory=dict)
+    """Those of the unfinished operation, and what it took over, that have no completion."""
     creates: dict[UUID, Step] = attrs.field(factory=dict)
+    deletes: list[Step] = attrs.field(factory=list)
     blanket_steps: list[Step] = attrs.field(factory=list)
     uses: list[Step] = attrs.field(factory=list)
     """The steps after which what they cover may hold data."""
@@ -281,6 +331,10 @@ class History:
     errors: list[str] = attrs.field(factory=list)
     """What went wrong since the last operation that was no sweep began, and took nothing over."""
 
+    def sightings(self, resource: Resource) -> Iterator[Sighting]:
+        """Yield the sightings of a resource, in order."""
+        return (Sighting(each, each.rows[resource.id]) for each in self.listings if resource.id in each.rows)
+
     @property
     def in_unfinished(self) -> tuple[Operation, ...]:
         """The unfinished operation and the one that it took over."""
@@ -292,6 +346,15 @@ class History:
             case Operation(took_over=taken) as operation:
                 assert taken is not None
                 return operation, taken
+
+    @property
+    def steps(self) -> dict[UUID, Step]:
+        """Every step by its id, in order. It is not kept, but put together from those of the operations."""
+        return {step.id: step for operation in self.operations.values() for step in operation.steps}
+
+    def step(self, id_: UUID) -> Step:
+        """Return the step with this id: at once while it is open. Raises KeyError if there is none."""
+        return self.open_steps.get(id_) or self.steps[id_]
 
     @property
     def unfinished_steps(self) -> Iterator[Step]:
@@ -312,7 +375,7 @@ class History:
         version, data = event.version, event.data
         match data:  # what there is most of comes first
             case Completion():
-                self._complete(version, data)
+                self._complete(event, data)
             case (
                 CreateServer()
                 | DeleteServer()
@@ -340,7 +403,8 @@ class History:
             case OperatorResolved():
                 assert data.about is not None, "a word is of a resource or of a step"
                 word = SpokenWord(version, data.verdict, data.by, self.unfinished)
-                self.resources[data.about].words.append(word)
+                resource = self.resources[data.about]
+                resource.words = _with(resource.words, word)
             case DeletionRequested():
                 self.deletion_asked = version
                 self.owner = None
@@ -372,8 +436,8 @@ class History:
         )
         if self.unfinished is not None:
             self.unfinished.taken_over_by = operation
+        self._make_victims(operation, data.victims)
         for victim in data.victims:
-            self.resources[victim].victim_of[operation.id] = operation
             self.resources[victim].declared_victim = event.version
         if data.kind is OperationKind.DELETE:
             self.deletion_asked = event.version
@@ -383,33 +447,52 @@ class History:
     def _begin(self, event: Event, intent: Intent) -> None:
         assert event.operation is not None
         operation = self.operations[event.operation]
-        step = Step(operation, intent, event.version, event.recorded_at)
+        step = Step(operation, event)
         operation.steps.append(step)
-        self.steps[step.id] = step
-        if step.creates is not None:
-            self.creates[step.id] = step
-        if isinstance(intent, CreateServer):
-            for id_ in dict.fromkeys(intent.resource_ids):
-                self.resources[id_].used_by.append(step)
-        if step.covers_all:
-            self.blanket_steps.append(step)
-        if step.may_hold_data:
-            self.uses.append(step)
-        for id_ in dict.fromkeys(step.listed):
-            resource = self.resources[id_]
-            resource.listed_by.append(step)
-            if isinstance(intent, Decommission):
-                resource.victim_of[operation.id] = operation
+        self.open_steps[intent.step] = step
+        match intent:
+            case CreateServer():
+                self.creates[intent.step] = step
+                for id_ in dict.fromkeys(intent.resource_ids):
+                    resource = self.resources[id_]
+                    resource.used_by = _with(resource.used_by, step)
+            case Configure() | Start() | Custom():
+                if not intent.server_ids:
+                    self.blanket_steps.append(step)
+                if step.may_hold_data:
+                    self.uses.append(step)
+                self._list(step, intent.server_ids)
+            case CreateResource():
+                self.creates[intent.step] = step
+            case DeleteServer() | DeleteResource():
+                self.deletes.append(step)
+                self._list(step, (deleted_by(intent),))
+            case Decommission():
+                self._list(step, step.listed)
+                self._make_victims(operation, step.listed)
 
-    def _complete(self, version: int, data: Completion) -> None:
-        step = self.steps[data.step]
-        step.completion, step.completed = data, version
-        if data.made is not None:
-            assert isinstance(step.intent, Create), "only a create names what it made"
-            made = self._known(kind_made(step.intent), data.made, version)
-            made.named_by, made.name = step, step.intent.name
-            if isinstance(step.intent, CreateServer):
-                made.node_group = step.intent.node_group
+    def _list(self, step: Step, listed: Iterable[str]) -> None:
+        for id_ in dict.fromkeys(listed):
+            resource = self.resources[id_]
+            resource.listed_by = _with(resource.listed_by, step)
+
+    def _make_victims(self, operation: Operation, ids: Iterable[str]) -> None:
+        for id_ in ids:
+            resource = self.resources[id_]
+            if operation not in resource.victim_of:
+                resource.victim_of = _with(resource.victim_of, operation)
+
+    def _complete(self, event: Event, data: Completion) -> None:
+        step = self.open_steps.pop(data.step)
+        step.ended = event
+        id_, intent = data.made, step.intent
+        if id_ is None:
+            return
+        assert isinstance(intent, Create), "only a create names what it made"
+        made = self._known(kind_made(intent), id_, event.version)
+        made.named_by, made.name = step, intent.name
+        if isinstance(intent, CreateServer):
+            made.node_group = intent.node_group
 
     def _finish(self, event: Event, data: OperationFinished) -> None:
         version = event.version
@@ -427,28 +510,51 @@ class History:
             if operation.taken_over_by is not None and not abandoned:
                 operation.outcome = OperationOutcome.CANCELLED
         self.unfinished = None
+        self.open_steps.clear()
 
     def _observe(self, version: int, data: InventoryObserved) -> None:
         self.cloud, self.last_observed = data.cloud, data
         whole = frozenset((*data.kinds, ResourceKind.SERVER) if data.complete else data.kinds)
-        ids = frozenset((*(row.server_id for row in data.servers), *(row.resource_id for row in data.resources)))
-        listing = Listing(version, data.as_of, data.began_at, whole, data.user, ids)
+        listing = Listing(version, data.as_of, data.began_at, whole, data.user, {})
         self.listings.append(listing)
         for row in data.servers:
-            self._see(self._known(ResourceKind.SERVER, row.server_id, version), row, Sighting(listing, row.name, row.status))
+            self._see(self._known(ResourceKind.SERVER, row.server_id, version), row, listing)
         for other in data.resources:
-            sighting = Sighting(listing, other.name, other.status, other.attached_to)
-            self._see(self._known(other.kind, other.resource_id, version), other, sighting)
+            self._see(self._known(other.kind, other.resource_id, version), other, listing)
 
-    def _see(self, resource: Resource, row: ObservedServer | ObservedResource, sighting: Sighting) -> None:
-        if not resource.sightings:
-            resource.mark = row.step
+    def _see(self, resource: Resource, row: ObservedServer | ObservedResource, listing: Listing) -> None:
+        if resource.shown_first is None:
+            resource.shown_first, resource.mark = listing, row.step
         resource.made_at = resource.made_at or row.created_at
         resource.name = resource.name or row.name
-        resource.sightings.append(sighting)
+        if resource.shown_last is None or resource.shown_last.moment < listing.moment:
+            resource.shown_last = listing
+        before = listing.rows.get(resource.id)
+        listing.rows[resource.id] = row if before is None else _both(before, row)
 
     def _known(self, kind: ResourceKind, id_: str, version: int) -> Resource:
-        return self.resources.setdefault(id_, Resource(kind, id_, version))
+        known = self.resources.get(id_)
+        if known is None:
+            known = self.resources[id_] = Resource(kind, id_, version)
+        return known
+
+
+def _both(
+    first: ObservedServer | ObservedResource, again: ObservedServer | ObservedResource
+) -> ObservedServer | ObservedResource:
+    """Return what one listing shows twice as one row: it is there if either says so, and used by whoever either names."""
+    status = again.status if first.status in DELETED_STATUSES else first.status
+    if isinstance(first, ObservedServer):
+        return attrs.evolve(first, status=status)
+    return attrs.evolve(first, status=status, attached_to=(*first.attached_to, *attached_to(again)))
+
+
+def _with(items: list[Item] | tuple[()], item: Item) -> list[Item]:
+    """Return a list with one more item, the same one once there is one."""
+    if not items:
+        return [item]
+    items.append(item)
+    return items
 
 
 def fold(events: Iterable[Event]) -> History:

@@ -18,9 +18,19 @@ class Cause:
     since: int
 
 
+def can_be_left_over(history: History, origins: Origins) -> bool:
+    """Whether anything of a history can be left over at all, by its causes: an abandoned deletion ends an operation, too."""
+    return bool(
+        history.deleted
+        or history.deletes
+        or origins.tells_by_mark
+        or any(op.outcome not in (None, OperationOutcome.SUCCEEDED) for op in history.operations.values())
+    )
+
+
 def left_over(history: History, origins: Origins, resource: Resource, *, unasked: bool, used: bool) -> Cause | None:
     """Return the first cause for which it was neither adopted nor taken in since. The resource must be there."""
-    causes = _causes(history, resource, origins.of[resource.id], unasked=unasked, used=used)
+    causes = _causes(history, resource, origins.of(resource), unasked=unasked, used=used)
     return next((cause for cause in causes if not taken_in(history, origins, resource, cause.since)), None)
 
 
@@ -49,4 +59,4 @@ def _operations(resource: Resource, origin: Origin) -> Iterator[Operation]:
     """Yield the operations that it was created in or is a victim of."""
     if origin.created_by is not None:
         yield origin.created_by.operation
-    yield from resource.victim_of.values()
+    yield from resource.victim_of

@@ -51,7 +51,7 @@ def _has_failed(step: Step) -> bool:
 
 
 def _first(reading: Reading, resource: Resource) -> Lifecycle:
-    match reading.origins.of[resource.id].kind:
+    match reading.origins.of(resource).kind:
         case Kind.ADOPTED:
             return Lifecycle.ADOPTED
         case Kind.ORIGINAL | Kind.REPEATED:

@@ -46,61 +46,77 @@ class Origin:
         return self.create if self.kind in (Kind.ORIGINAL, Kind.REPEATED) else None
 
 
-@attrs.frozen(eq=False)
 class Origins:
-    """The origin of every resource of a history, the creates whose original is known, and all that each create made."""
+    """Where each resource of a history comes from, for the journal as read to its end.
 
-    of: dict[str, Origin]
-    originals: dict[UUID, Resource]
-    made: dict[UUID, list[Resource]]
+    Of what a completion named or what was adopted the resource itself says so. Only the others have to be told apart by
+    their marks: those are few, and worked out once.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._marked = _marked(history)
+        self._found = {id_: _original(history.creates[id_], marked) for id_, marked in self._marked.items()}
+
+    def of(self, resource: Resource) -> Origin:
+        """Return where a resource comes from."""
+        if resource.adopted is not None:
+            return Origin(Kind.ADOPTED)
+        if resource.named_by is not None:
+            return Origin(Kind.ORIGINAL, resource.named_by)
+        create = _marked_by(self._history, resource)
+        if create is None:
+            return Origin(Kind.UNMARKED)
+        if self.original(create) is resource:
+            return Origin(Kind.ORIGINAL, create)
+        return Origin(Kind.REPEATED if _is_repeated(resource, create) else Kind.COPY, create)
+
+    @property
+    def tells_by_mark(self) -> bool:
+        """Whether there is anything that only its mark ties to a create."""
+        return bool(self._marked)
+
+    def original(self, create: Step) -> Resource | None:
+        """Return the original of a create, if it is known."""
+        return self._found.get(create.id) if create.named is None else self._history.resources[create.named]
+
+    def made(self, create: Step) -> list[Resource]:
+        """Return all that a create made: what its completion named comes first."""
+        named = [] if create.named is None else [self._history.resources[create.named]]
+        return [each for each in (*named, *self._marked.get(create.id, ())) if self.of(each).created_by is create]
 
 
-def origins(history: History) -> Origins:
-    """Work out where each resource comes from, for the journal as read to its end."""
+def _marked(history: History) -> dict[UUID, list[Resource]]:
+    """Return what no completion named, by the create whose mark it carries."""
     marked: defaultdict[UUID, list[Resource]] = defaultdict(list)
     for resource in history.resources.values():
-        create = history.creates.get(resource.mark) if resource.mark else None
-        if create is not None and resource.named_by is None and create.creates is resource.kind:
+        create = _marked_by(history, resource) if resource.named_by is None else None
+        if create is not None:
             marked[create.id].append(resource)
-    known = {
-        step_id: original for step_id, step in history.creates.items() if (original := _original(history, step, marked[step_id]))
-    }
-    found = {resource.id: _origin(history, resource, known) for resource in history.resources.values()}
-    made: defaultdict[UUID, list[Resource]] = defaultdict(list)
-    for id_, origin in found.items():
-        if origin.created_by is not None:
-            made[origin.created_by.id].append(history.resources[id_])
-    return Origins(found, known, made)
+    return marked
 
 
-def _original(history: History, create: Step, marked: list[Resource]) -> Resource | None:
-    if create.named is not None:
-        return history.resources[create.named]
+def _marked_by(history: History, resource: Resource) -> Step | None:
+    """Return the create whose mark a resource carries, if that is one of this journal and makes such."""
+    create = history.creates.get(resource.mark) if resource.mark else None
+    return create if create is not None and create.creates is resource.kind else None
+
+
+def _original(create: Step, marked: list[Resource]) -> Resource | None:
+    """Return which of what carries the mark of a create is its original, while no completion names one."""
     in_time = [resource for resource in marked if _made_within(resource, create, AFTER_DEADLINE)]
     return min(in_time, key=lambda resource: (resource.made_at or _first_seen(resource), resource.id), default=None)
 
 
 def _first_seen(resource: Resource) -> datetime:
-    return resource.sightings[0].listing.began_at
+    assert resource.shown_first is not None, "only what was seen has a mark"
+    return resource.shown_first.began_at
 
 
 def _made_within(resource: Resource, create: Step, after_deadline: timedelta) -> bool:
     if resource.made_at is None:
         return resource.kind in TIMELESS
     return create.recorded_at - BEFORE_INTENT <= resource.made_at <= create.intent.deadline + after_deadline
-
-
-def _origin(history: History, resource: Resource, originals: dict[UUID, Resource]) -> Origin:
-    if resource.adopted is not None:
-        return Origin(Kind.ADOPTED)
-    if resource.named_by is not None:
-        return Origin(Kind.ORIGINAL, resource.named_by)
-    create = history.creates.get(resource.mark) if resource.mark else None
-    if create is None or create.creates is not resource.kind:
-        return Origin(Kind.UNMARKED)
-    if originals.get(create.id) is resource:
-        return Origin(Kind.ORIGINAL, create)
-    return Origin(Kind.REPEATED if _is_repeated(resource, create) else Kind.COPY, create)
 
 
 def _is_repeated(resource: Resource, create: Step) -> bool:

@@ -6,17 +6,15 @@ one moment, the later event.
 """
 
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 from uuid import UUID
 
-import attrs
-
-from journal.events import SOFTLY_DELETED, StepOutcome
+from journal.events import DELETED_STATUSES, SOFTLY_DELETED, StepOutcome
 from projections.fold import History, Listing, Resource, Step
 from projections.origin import TIMELESS, Origins
 
 
-@attrs.frozen(order=True)
-class Presence:
+class Presence(NamedTuple):
     """One fact about a resource: at `moment`, by the event at `version`, it was there or not. The greatest is the latest."""
 
     moment: int
@@ -29,15 +27,20 @@ def presence(history: History, origins: Origins, resource: Resource) -> Presence
     return max(_facts(history, origins, resource), default=None)
 
 
+def can_be_gone(history: History) -> bool:
+    """Whether anything that is known can be gone: if nothing was listed, deleted or said to be gone, all of it is there."""
+    return bool(history.listings or history.deletes or history.gone)
+
+
 def _facts(history: History, origins: Origins, resource: Resource) -> Iterator[Presence]:
     if resource.adopted is not None:
         yield Presence(resource.adopted, resource.adopted, there=True)
-    for sighting in resource.sightings:
-        yield Presence(*sighting.listing.moment, there=sighting.there)
     create = _create_of_original(history, origins, resource)
-    user = None if create is None else create.user
     for listing in history.listings:
-        if resource.id not in listing.ids and resource.known <= listing.as_of and listing.would_show(resource.kind, user):
+        row = listing.rows.get(resource.id)
+        if row is not None:
+            yield Presence(*listing.moment, there=row.status not in DELETED_STATUSES)
+        elif resource.known <= listing.as_of and listing.would_show(resource.kind, None if create is None else create.user):
             yield Presence(*listing.moment, there=False)
     for step in resource.deletes:
         if step.is_done_delete:
@@ -51,28 +54,34 @@ def _create_of_original(history: History, origins: Origins, resource: Resource) 
     if resource.named_by is not None:
         return resource.named_by
     create = history.creates.get(resource.mark) if resource.mark else None
-    return create if create is not None and origins.originals.get(create.id) is resource else None
+    return create if create is not None and origins.original(create) is resource else None
 
 
 def _said_absent(history: History, create: Step) -> Iterator[Presence]:
     if create.ended_as(StepOutcome.ABSENT):
         assert create.completed is not None
         yield Presence(create.completed, create.completed, there=False)
-    if create.id in history.gone:
+    if history.gone and create.id in history.gone:
         yield Presence(history.gone[create.id], history.gone[create.id], there=False)
+
+
+def lost_creates(history: History, origins: Origins) -> list[Step]:
+    """Return the creates without a known original."""
+    return [create for create in history.creates.values() if origins.original(create) is None]
 
 
 def absent_creates(history: History, origins: Origins) -> dict[UUID, Presence]:
     """Return the creates without a known original whose absence is proved, and the fact that proves it."""
+    lost = lost_creates(history, origins)
+    if not lost:
+        return {}
     unknown_time = {
         resource.id: resource.mark
         for resource in history.resources.values()
         if resource.made_at is None and resource.mark is not None and resource.kind not in TIMELESS
     }
     result = {}
-    for create in history.creates.values():
-        if create.id in origins.originals:
-            continue
+    for create in lost:
         listed = (Presence(*li.moment, there=False) for li in history.listings if _proves_absent(li, create, unknown_time))
         proof = max((*listed, *_said_absent(history, create)), default=None)
         if proof is not None:
@@ -85,7 +94,7 @@ def _proves_absent(listing: Listing, create: Step, unknown_time: dict[str, UUID]
         listing.would_show(create.creates, create.user)
         and create.begun <= listing.as_of
         and create.intent.deadline < listing.began_at
-        and not any(mark == create.id and id_ in listing.ids for id_, mark in unknown_time.items())
+        and not any(mark == create.id and id_ in listing.rows for id_, mark in unknown_time.items())
     )
 
 

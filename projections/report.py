@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Final
+from uuid import UUID
 
 import attrs
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,7 +17,7 @@ from journal.moments import took, written
 from journal.wording import counted, escaped, legible, told
 from projections.advice import advice
 from projections.cases import Reading
-from projections.fold import History
+from projections.fold import History, Step
 from projections.lifecycle import lifecycle
 from projections.status import cluster_status, past_status, shown_status
 from projections.timeline import Bar, OperationBars, Scale, shortened, timeline
@@ -41,8 +42,8 @@ _ORDER: Final = {name: number for number, name in enumerate(SIGNS)}
 class _Page:
     """What the template is given to tell times, events and places with."""
 
-    history: History
     by_version: Mapping[int, Event]
+    steps: Mapping[UUID, Step]
     utc: bool
 
     def time(self, time: datetime) -> str:
@@ -52,7 +53,7 @@ class _Page:
     def what(self, event: Event) -> str:
         """Return an event in words; of a completion, with what its step was about."""
         data = event.data
-        return told(data, self.history.steps[data.step].intent if isinstance(data, Completion) else None)
+        return told(data, self.steps[data.step].intent if isinstance(data, Completion) else None)
 
     def events(self, versions: Sequence[int]) -> list[Event]:
         """Return the events of these versions."""
@@ -73,7 +74,7 @@ def report(
     whole = timeline(events, history, owner_alive=owner_alive)
     shown = shortened(whole, limit)
     told_of = _most_urgent(found, limit)
-    page = _Page(history, {event.version: event for event in events}, utc)
+    page = _Page({event.version: event for event in events}, history.steps, utc)
     status = past_status(history) if is_past else shown_status(history, owner_alive=owner_alive)
     return (
         _environment()

@@ -47,7 +47,7 @@ def story(events: tuple[Event, ...], id_: str) -> Story | None:
     """Return the story of the resource with this id, or that a create of this step would have made; None if there is none."""
     reading = Reading(fold(events))
     found = verdicts(reading.history)
-    case = next((case for case in reading.cases() if _is_of(case, id_)), None)
+    case = next((case for kind in reading.kinds for case in reading.cases(kind) if _is_of(case, id_)), None)
     if case is None:
         return None
     verdict = next((v for v in found if id_ in (v.id, str(v.step) if v.id is None else None)), None)
@@ -80,6 +80,7 @@ class _Telling:
     """Tells of each event, one after the other, what it says of one resource."""
 
     def __init__(self, reading: Reading, case: Case) -> None:
+        self._history = reading.history
         self._create = case.create
         self._resource: Resource | None = None if case.lost is not None else case.resource
         steps = [] if case.create is None else [case.create]
@@ -88,7 +89,7 @@ class _Telling:
         self._begun = {step.begun: step for step in steps}
         self._completed = {step.completed: step for step in steps if step.completed is not None}
         operations = [step.operation for step in steps]
-        operations += [] if self._resource is None else list(self._resource.victim_of.values())
+        operations += [] if self._resource is None else list(self._resource.victim_of)
         self._operations = {operation.id for operation in operations}
         self._seen: object = self  # what no listing shows
 
@@ -127,7 +128,7 @@ class _Telling:
         if self._resource is None:
             assert self._create is not None, "what has no id is a create"
             return None if version < self._create.begun else self._looked_for(data, self._create)
-        sighting = next((seen for seen in self._resource.sightings if seen.listing.version == version), None)
+        sighting = next((seen for seen in self._history.sightings(self._resource) if seen.listing.version == version), None)
         if sighting is None and version < self._resource.known:
             return None
         shown = None if sighting is None else (sighting.status, sighting.attached_to)

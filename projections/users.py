@@ -19,12 +19,12 @@ def named(user: str) -> str:
 def made_with(origins: Origins, resource: Resource) -> Iterator[Resource]:
     """Yield the servers that were made with a resource."""
     for create in resource.used_by:
-        yield from origins.made.get(create.id, ())
+        yield from origins.made(create)
 
 
 def seen_users(history: History, resource: Resource) -> list[Resource]:
     """Return the servers of this history that a resource was ever seen attached to."""
-    ids = dict.fromkeys(id_ for sighting in resource.sightings for id_ in sighting.attached_to)
+    ids = dict.fromkeys(id_ for sighting in history.sightings(resource) for id_ in sighting.attached_to)
     found = (history.resources.get(id_) for id_ in ids)
     return [server for server in found if server is not None and server.kind is ResourceKind.SERVER]
 
@@ -40,6 +40,6 @@ def users(origins: Origins, resource: Resource) -> Iterator[tuple[str, int]]:
         yield from ((id_, last.listing.version) for id_ in last.attached_to)
     for create in resource.used_by:
         is_newer = last is None or create.completed is None or create.completed > last.listing.as_of
-        for server in origins.made.get(create.id, ()):
+        for server in origins.made(create):
             if is_newer or server.status in UNSETTLED:
                 yield server.id, create.begun

@@ -1,16 +1,14 @@
 """The verdict table: what replay says of each server and of what it brings along, why, and by which events.
 
 `TABLE` is the policy as data: one row of the design's table is one `Row` here, and the first that applies decides. A
-row asks a `Case`, which holds one resource of the history with what `origin`, `presence` and `standing` make of it.
+row first asks the history, as a `Reading`, then a `Case`, which holds one resource of it with what `origin`, `presence`
+and `standing` make of that.
 
 What a server brings along is judged by the rows that servers are judged by. One more row, which is asked last, withholds
 what a server that stays still uses.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Collection
-from functools import partial
-from itertools import chain
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 from uuid import UUID
 
@@ -29,7 +27,9 @@ from journal.events import (
 )
 from projections.cases import Case, Reading
 from projections.fold import History
+from projections.left_over import can_be_left_over
 from projections.origin import TIMELESS, Kind
+from projections.presence import can_be_gone
 from projections.standing import DELETES
 from projections.users import named
 
@@ -44,7 +44,7 @@ WORKING: Final = frozenset({Stage.CONFIGURE, Stage.START})
 """The stages in which what a scale made may hold data already."""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Verdict:
     """What replay says of one resource. One without an `id` is identified by its create `step`."""
 
@@ -92,9 +92,10 @@ Judgement = tuple[VerdictName, PlanAction, str, tuple[int, ...]]
 
 @attrs.frozen
 class Row:
-    """One row of the table: `judge` returns None where the row does not apply."""
+    """One row of the table: in which histories it can apply at all, to which resources of them, and what it says of those."""
 
     number: int
+    when: Callable[[Reading], bool]
     applies: Callable[[Case], bool]
     judge: Callable[[Case], Judgement]
 
@@ -148,20 +149,12 @@ def _deletion(case: Case) -> Judgement:
     return verdict, DELETE, "the deletion of the cluster was asked for", (case.history.deletion_asked,)
 
 
-def _in_create(case: Case) -> bool:
-    return (
-        case.reading.unfinished is not None
-        and case.reading.unfinished.kind is OperationKind.CREATE
-        and case.created_in_unfinished
-    )
-
-
 def _new_in_create(_case: Case) -> Judgement:
     return NEW, DELETE, "operation create did not finish", ()
 
 
 def _is_unasked_and_unused(case: Case) -> bool:
-    create = case.origin.created_by
+    create = case.create
     return (
         create is not None
         and case.unasked
@@ -172,7 +165,7 @@ def _is_unasked_and_unused(case: Case) -> bool:
 
 
 def _unasked(case: Case) -> Judgement:
-    create = case.origin.created_by
+    create = case.create
     assert create is not None
     if case.origin.kind is Kind.REPEATED:
         return NEW, DELETE, f"it is a second {case.kind} of create {create.id}: the request was repeated", ()
@@ -181,12 +174,40 @@ def _unasked(case: Case) -> Judgement:
     return NEW, DELETE, because, (create.operation.finished,)
 
 
-def _is_victim(stages: Collection[Stage], case: Case) -> bool:
-    return case.reading.scale_stage in stages and case.is_victim
+def _always(_: Reading | Case) -> bool:
+    return True
 
 
-def _is_created(stages: Collection[Stage], case: Case) -> bool:
-    return case.reading.scale_stage in stages and case.created_in_unfinished
+def _can_be_gone(reading: Reading) -> bool:
+    return can_be_gone(reading.history)
+
+
+def _tells_by_mark(reading: Reading) -> bool:
+    return reading.origins.tells_by_mark
+
+
+def _can_be_left_over(reading: Reading) -> bool:
+    return can_be_left_over(reading.history, reading.origins)
+
+
+def _deletion_stands(reading: Reading) -> bool:
+    return reading.history.deletion_asked is not None
+
+
+def _is_create(reading: Reading) -> bool:
+    return reading.unfinished is not None and reading.unfinished.kind is OperationKind.CREATE
+
+
+def _scale_in(*stages: Stage) -> Callable[[Reading], bool]:
+    return lambda reading: reading.scale_stage in stages
+
+
+def _is_created(case: Case) -> bool:
+    return case.created_in_unfinished
+
+
+def _is_victim(case: Case) -> bool:
+    return case.is_victim
 
 
 def _victim_versions(case: Case) -> tuple[int, ...]:
@@ -269,21 +290,21 @@ def _in_service(case: Case) -> Judgement:
 
 
 TABLE: Final = (
-    Row(1, _is_foreign, _foreign),
-    Row(2, lambda case: case.is_gone, _gone),
-    Row(3, _is_in_doubt, _in_doubt),
-    Row(ROW_OF_WORDS, lambda case: case.word is not None, _word),
-    Row(5, lambda case: case.history.deletion_asked is not None, _deletion),
-    Row(6, _in_create, _new_in_create),
-    Row(7, _is_unasked_and_unused, _unasked),
-    Row(8, partial(_is_victim, (Stage.DECOMMISSION,)), _victim_decommissioning),
-    Row(9, partial(_is_created, (Stage.INFRASTRUCTURE,)), _created_in_infrastructure),
-    Row(10, partial(_is_victim, (Stage.INFRASTRUCTURE,)), _victim_in_infrastructure),
-    Row(11, partial(_is_created, WORKING), _created_while_working),
-    Row(12, partial(_is_victim, WORKING), _victim_while_working),
-    Row(13, lambda case: case.left_over is not None, _left_over),
-    Row(14, _is_failed_create_unused, _failed_create),
-    Row(15, lambda _case: True, _in_service),
+    Row(1, _always, _is_foreign, _foreign),
+    Row(2, _can_be_gone, lambda case: case.is_gone, _gone),
+    Row(3, _always, _is_in_doubt, _in_doubt),
+    Row(ROW_OF_WORDS, _always, lambda case: case.word is not None, _word),
+    Row(5, _deletion_stands, _always, _deletion),
+    Row(6, _is_create, _is_created, _new_in_create),
+    Row(7, _tells_by_mark, _is_unasked_and_unused, _unasked),
+    Row(8, _scale_in(Stage.DECOMMISSION), _is_victim, _victim_decommissioning),
+    Row(9, _scale_in(Stage.INFRASTRUCTURE), _is_created, _created_in_infrastructure),
+    Row(10, _scale_in(Stage.INFRASTRUCTURE), _is_victim, _victim_in_infrastructure),
+    Row(11, _scale_in(*WORKING), _is_created, _created_while_working),
+    Row(12, _scale_in(*WORKING), _is_victim, _victim_while_working),
+    Row(13, _can_be_left_over, lambda case: case.left_over is not None, _left_over),
+    Row(14, _always, _is_failed_create_unused, _failed_create),
+    Row(15, _always, _always, _in_service),
 )
 """The policy. The first row that applies decides."""
 
@@ -296,24 +317,27 @@ def verdicts(history: History) -> tuple[Verdict, ...]:
 
     Within a kind, known ones come first, then creates that nothing is known of.
     """
-    cases: defaultdict[ResourceKind, list[Case]] = defaultdict(list)
-    for case in Reading(history).cases():
-        cases[case.kind].append(case)
-    servers = _judged(cases[ResourceKind.SERVER], ())
-    going = {verdict.id for verdict in servers if verdict.id is not None and verdict.action in (DELETE, NOTHING)}
-    others = (_judged(cases[kind], going) for kind in ResourceKind if kind is not ResourceKind.SERVER)
-    return tuple(chain(servers, *others))
+    reading = Reading(history)
+    rows = tuple(row for row in TABLE if row.when(reading))
+    found = list(_judged(reading.cases(ResourceKind.SERVER), rows, ()))
+    others = [kind for kind in ResourceKind if kind in reading.kinds and kind is not ResourceKind.SERVER]
+    if others:
+        going = {verdict.id for verdict in found if verdict.id is not None and verdict.action in (DELETE, NOTHING)}
+        for kind in others:
+            found += _judged(reading.cases(kind), rows, going)
+    return tuple(found)
 
 
-def _judged(cases: list[Case], going: Collection[str]) -> list[Verdict]:
-    return [found for case in cases if (found := _verdict(case, going)) is not None]
+def _judged(cases: Iterator[Case], rows: tuple[Row, ...], going: Collection[str]) -> Iterator[Verdict]:
+    return (found for case in cases if (found := _verdict(case, rows, going)) is not None)
 
 
-def _verdict(case: Case, going: Collection[str]) -> Verdict | None:
-    """Return the verdict of one resource; `going`: the servers that are not there, or are to be deleted."""
-    table = TABLE if case.lost is None else _OF_LOST_CREATES
-    row = next((row for row in table if row.applies(case)), None)
-    if row is None:
+def _verdict(case: Case, rows: tuple[Row, ...], going: Collection[str]) -> Verdict | None:
+    """Return the verdict of one resource, by the rows that can apply; `going`: the servers that are gone, or to be deleted."""
+    for row in rows if case.lost is None else _OF_LOST_CREATES:
+        if row.applies(case):
+            break
+    else:
         return None
     number, (verdict, action, because, evidence) = row.number, row.judge(case)
     if action is DELETE and number != ROW_OF_WORDS and case.kind is not ResourceKind.SERVER:

@@ -7,7 +7,7 @@ import attrs
 
 from journal.events import OperatorResolved, PlanAction, PlanMade, PlannedVerdict, ResourceKind, StepOutcome, Word
 from projections.fold import History, Resource
-from projections.origin import Kind, Origin, origins
+from projections.origin import Kind, Origin, Origins
 from projections.verdicts import Verdict
 from rollback.errors import ChoiceRefused
 from rollback.plan import Plan
@@ -127,12 +127,12 @@ def expected(history: History) -> int:
     """
     if history.deletion_asked is not None:
         return len(history.resources)
-    where = origins(history)
-    return sum(_is_expected(history, resource, where.of[resource.id]) for resource in history.resources.values())
+    where = Origins(history)
+    return sum(_is_expected(history, resource, where.of(resource)) for resource in history.resources.values())
 
 
 def _is_expected(history: History, resource: Resource, origin: Origin) -> bool:
-    if resource.words or any(operation.id in resource.victim_of for operation in history.in_unfinished):
+    if resource.words or any(operation in resource.victim_of for operation in history.in_unfinished):
         return True
     create = origin.created_by
     if create is None:

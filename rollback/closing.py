@@ -26,7 +26,7 @@ from journal.events import (
     deleted_by,
 )
 from projections.fold import History, Operation, Step
-from projections.origin import origins
+from projections.origin import Origins
 from projections.verdicts import ROW_OF_USERS
 from rollback.cloud import Found
 from rollback.plan import Plan, plan
@@ -37,20 +37,20 @@ STUCK_VOLUME: Final = "ERROR_DELETING"
 
 def latest_doubt(history: History) -> datetime | None:
     """Return until when a request of a create in doubt can still be on its way."""
-    known = origins(history).originals
+    where = Origins(history)
     creates = (step for op in history.in_unfinished for step in op.steps if step.creates is not None)
-    doubts = (s.intent.deadline for s in creates if s.id not in known and not s.ended_as(StepOutcome.ABSENT))
+    doubts = (s.intent.deadline for s in creates if where.original(s) is None and not s.ended_as(StepOutcome.ABSENT))
     return max(doubts, default=None)
 
 
 def settled_steps(history: History) -> list[tuple[Step, Completion]]:
     """Return the unfinished creates and deletes whose outcome the journal knows by now, with the completions they get."""
     gone = {v.id or v.step: v for v in plan(history).verdicts if v.verdict is VerdictName.GONE}
-    originals = origins(history).originals
+    where = Origins(history)
     result = []
     for step in history.unfinished_steps:
         match step.intent:
-            case CreateServer() | CreateResource() as create if (made := originals.get(step.id)) is not None:
+            case CreateServer() | CreateResource() as create if (made := where.original(step)) is not None:
                 named = made.id if made.named is None else None
                 result.append((step, completed(create, StepOutcome.FAILED, named, FOUND_BY_MARK)))
             case CreateServer() | CreateResource() as create if step.id in gone:

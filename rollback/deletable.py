@@ -7,7 +7,7 @@ from uuid import UUID
 from journal.events import PlanAction, ResourceKind
 from projections.coverage import was_found_by_mark
 from projections.fold import History, Resource
-from projections.origin import origins
+from projections.origin import Origins
 from projections.presence import lingers
 from projections.users import named, users
 from rollback.cloud import Found
@@ -60,7 +60,7 @@ def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dic
     proof that there is none, for it may be another project's; but who says what it is after the journal was told of that
     server has judged that, too.
     """
-    where = origins(history)
+    where = Origins(history)
     servers = [verdict for verdict in now.verdicts if verdict.is_server]
     gone = {verdict.id for verdict in servers if verdict.action is PlanAction.NONE}
     lingering = {id_ for id_ in gone if id_ and lingers(history.resources[id_])}
@@ -70,7 +70,7 @@ def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dic
         assert verdict.id is not None
         resource = history.resources[verdict.id]
         let_go = gone - lingering if verdict.kind in HELD_BY_USERS else gone
-        judged = {id_ for id_ in unseen if _was_judged(resource, id_)}
+        judged = {id_ for id_ in unseen if _was_judged(history, resource, id_)}
         user = next((id_ for id_, _ in users(where, resource) if id_ not in let_go and id_ not in judged), None)
         made_with = next((by_create[step.id] for step in resource.used_by if step.id in by_create), None)
         if user is not None and user in unseen:
@@ -83,13 +83,13 @@ def still_used(history: History, now: Plan, unseen: Collection[str] = ()) -> dic
     return waits
 
 
-def _was_judged(resource: Resource, server_id: str) -> bool:
+def _was_judged(history: History, resource: Resource, server_id: str) -> bool:
     """Whether an operator spoke of something after the journal was told that this server uses it, as it does now.
 
     A server that let go and came back is there, whatever was said of it before.
     """
     told = None
-    for sighting in resource.sightings:
+    for sighting in history.sightings(resource):
         if server_id not in sighting.attached_to:
             told = None
         elif told is None:
@@ -108,7 +108,7 @@ def new_user(history: History, gone: Collection[str | None], found: Found, *, wo
     Of what was seen to use it before, an operator who spoke of it knew.
     """
     resource = history.resources[found.id]
-    new = (id_ for id_ in found.attached_to if id_ not in gone and not (word_stands and _was_judged(resource, id_)))
+    new = (id_ for id_ in found.attached_to if id_ not in gone and not (word_stands and _was_judged(history, resource, id_)))
     user = next(new, None)
     return None if user is None else f"it is in use by now, by {user}"
 

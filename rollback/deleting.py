@@ -197,7 +197,7 @@ class Deleting:
         """Record how deletes ended, by the ids of what they were for."""
         if not ended:
             return
-        operation = self._ledger.history.steps[ended[0][1].step].operation.id
+        operation = self._ledger.history.step(ended[0][1].step).operation.id
         self._ledger.complete(operation, [completion for _, completion in ended])
         for id_, completion in ended:
             self._note_end(id_, completion)

@@ -21,7 +21,7 @@ from journal.clock import Clock
 from journal.events import OF_A_USER, Event, InventoryObserved, ObservedResource, ObservedServer, ResourceKind
 from journal.journal import Journal
 from projections.fold import History, Resource, Step, fold
-from projections.origin import AFTER_DEADLINE, BEFORE_INTENT, TIMELESS, origins
+from projections.origin import AFTER_DEADLINE, BEFORE_INTENT, TIMELESS, Origins
 from projections.presence import absent_creates, knowledge, lingers, presence
 from rollback.closing import latest_doubt
 from rollback.cloud import Cloud, Found
@@ -135,10 +135,10 @@ def observe(
 
 def _nothing_is_seen_of_a_create(history: History, shown: Iterable[Found]) -> bool:
     """Whether a server is in doubt that no listing has shown."""
-    where = origins(history)
-    known = {*where.originals, *absent_creates(history, where), *map(_step_of, shown)}
+    where = Origins(history)
+    known = {*absent_creates(history, where), *map(_step_of, shown)}
     creates = (step for op in history.in_unfinished for step in op.steps if step.creates is ResourceKind.SERVER)
-    return any(step.id not in known for step in creates)
+    return any(step.id not in known and where.original(step) is None for step in creates)
 
 
 def _kinds_to_list(cloud: Cloud, history: History) -> tuple[ResourceKind, ...]:
@@ -169,10 +169,10 @@ def _of_another_time(history: History, found: Iterable[Found]) -> list[Found]:
     It is somebody's copy, or its service's clock was off when it was made: so its kind proves nothing absent. Who can
     tell says that the create is `gone`.
     """
-    where = origins(history)
-    settled = {*where.originals, *absent_creates(history, where)}
+    where = Origins(history)
+    absent = absent_creates(history, where)
     creates = (step for op in history.in_unfinished for step in op.steps if step.creates not in (None, ResourceKind.SERVER))
-    doubted = {step.id: step for step in creates if step.id not in settled}
+    doubted = {step.id: step for step in creates if step.id not in absent and where.original(step) is None}
     marked = [(doubted[step], each) for each in found if (step := _step_of(each)) in doubted]
     marked = [(step, each) for step, each in marked if each.kind is step.creates]
     in_time = {step.id for step, each in marked if _is_in_time(step, each)}
@@ -192,7 +192,7 @@ def _is_in_time(create: Step, found: Found) -> bool:
 def is_news(events: tuple[Event, ...], observed: Event) -> bool:
     """Whether an observation teaches anything that the journal does not know."""
     before, after = fold(events), fold((*events, observed))
-    return knowledge(before, origins(before)) != knowledge(after, origins(after))
+    return knowledge(before, Origins(before)) != knowledge(after, Origins(after))
 
 
 def _belongs(found: Found, journal: UUID, history: History) -> bool:
@@ -211,7 +211,7 @@ def _belongs(found: Found, journal: UUID, history: History) -> bool:
 
 def _missing(history: History, found: Mapping[str, Found]) -> list[Resource]:
     """Return what the history knows, does not know to be gone, and did not find."""
-    where = origins(history)
+    where = Origins(history)
     unseen = (resource for resource in history.resources.values() if resource.id not in found)
     facts = [(resource, presence(history, where, resource)) for resource in unseen]
     return [resource for resource, fact in facts if fact is None or fact.there]

@@ -25,7 +25,7 @@ from journal.recorder import Begun, Operation
 from journal.stream import Stream
 from projections.fold import History, fold
 from projections.fold import Operation as Past
-from projections.origin import origins
+from projections.origin import Origins
 from projections.verdicts import verdicts
 from rollback.cloud import Cloud
 from rollback.errors import NotResumable
@@ -109,14 +109,14 @@ def _objections(history: History, operation: Past) -> Iterator[str]:
 def _completions(history: History, operation: Past, user: str) -> Sequence[Completion]:
     """Return what the unfinished steps have come to. Raises NotResumable while a create is in doubt."""
     gone = {verdict.id or verdict.step: verdict for verdict in verdicts(history) if verdict.verdict is VerdictName.GONE}
-    originals = origins(history).originals
+    where = Origins(history)
     result = []
     for step in operation.steps:
         if step.completion is not None:
             continue
         match step.intent:
             case CreateServer() | CreateResource() as create:
-                made = originals.get(step.id)
+                made = where.original(step)
                 if made is not None and made.id not in gone:
                     result.append(completed(create, StepOutcome.SUCCEEDED, made.id))
                 elif made is not None or step.id in gone:

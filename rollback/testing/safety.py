@@ -31,7 +31,7 @@ from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.wording import counted, told
 from projections.fold import Resource, Step, fold
-from projections.origin import origins
+from projections.origin import Origins
 from projections.presence import presence
 from rollback.compensator import Report, rollback_cluster
 from rollback.marks import CLUSTER_KEY, JOURNAL_KEY, Marks
@@ -141,7 +141,7 @@ class _World:
         return rollback_cluster(self.journal, self.cloud, self.stream, wait=True)
 
     def _add_known(self) -> None:
-        where = origins(self.before)
+        where = Origins(self.before)
         for resource in self.before.resources.values():
             fact = presence(self.before, where, resource)
             in_flight = any(step.completion is None for step in resource.deletes)
@@ -150,9 +150,9 @@ class _World:
                 self._add(resource.kind, resource.id, made_by, resource)
 
     def _add_landed(self) -> None:
-        where = origins(self.before)
+        where = Origins(self.before)
         for id_, step in self.before.creates.items():
-            known = step.named is not None or id_ in where.originals
+            known = where.original(step) is not None
             if self.landed and not known and not step.ended_as(StepOutcome.ABSENT, StepOutcome.SUCCEEDED):
                 kind = step.creates or ResourceKind.SERVER
                 landed = f"landed-{step.begun}"

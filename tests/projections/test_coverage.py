@@ -6,7 +6,7 @@ import pytest
 
 from journal.events import ObservedResource, ResourceKind, VerdictName
 from projections.fold import fold
-from projections.origin import origins
+from projections.origin import Origins
 from projections.presence import lingers
 from projections.standing import standing_word
 from projections.users import users
@@ -141,7 +141,7 @@ def test_a_volume_goes_once_every_server_that_it_came_with_has_let_go() -> None:
 
 def used(history: HistoryBuilder) -> list[str]:
     found = fold(history.events)
-    return [id_ for id_, _ in users(origins(found), found.resources["id-p"])]
+    return [id_ for id_, _ in users(Origins(found), found.resources["id-p"])]
 
 
 def made_for_a_server() -> HistoryBuilder:
@@ -165,10 +165,10 @@ def test_a_word_on_a_port_is_used_up_once_something_may_use_it() -> None:
     history.create_server("w0").succeeded()
     history.finish().resolve("id-p", "unneeded", is_server=False)
     before = fold(history.events)
-    assert standing_word(before, origins(before), before.resources["id-p"]) is not None
+    assert standing_word(before, Origins(before), before.resources["id-p"]) is not None
     put_to_use(history.scale())
     after = fold(history.events)
-    assert standing_word(after, origins(after), after.resources["id-p"]) is None
+    assert standing_word(after, Origins(after), after.resources["id-p"]) is None
 
 
 @pytest.mark.parametrize(("status", "holds"), [("SOFT_DELETED", True), ("DELETED", False)])

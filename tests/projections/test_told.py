@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import pytest
 from histories import history, named
 
 from journal.events import Event, InventoryObserved, OperationOutcome, ResourceKind
@@ -9,7 +10,7 @@ from journal.files import read_file
 from projections.cases import Case, Reading
 from projections.fold import fold
 from projections.story import story
-from projections.verdicts import Verdict, verdicts
+from projections.verdicts import TABLE, Verdict, verdicts
 
 
 def prefixes() -> Iterator[tuple[str, tuple[Event, ...]]]:
@@ -23,7 +24,7 @@ def prefixes() -> Iterator[tuple[str, tuple[Event, ...]]]:
 def judged() -> Iterator[tuple[str, tuple[Event, ...], Case, Verdict]]:
     for where, events in prefixes():
         reading = Reading(fold(events))
-        cases = {case.lost.id if case.lost else case.resource.id: case for case in reading.cases()}
+        cases = {case.lost.id if case.lost else case.resource.id: case for kind in reading.kinds for case in reading.cases(kind)}
         for verdict in verdicts(reading.history):
             yield where, events, cases[verdict.id or verdict.step], verdict  # type: ignore[index]
 
@@ -38,6 +39,19 @@ def test_what_is_said_to_be_put_to_use_was_used_and_what_was_abandoned_was() -> 
             assert case.create.operation.outcome is OperationOutcome.ABANDONED, where
             abandoned += 1
     assert (used > 0, abandoned > 0) == (True, True)
+
+
+@pytest.mark.parametrize("number", [2, 7, 13])
+def test_a_row_that_a_history_is_spared_applies_to_nothing_in_it(number: int) -> None:
+    (row,) = (row for row in TABLE if row.number == number)
+    spared = 0
+    for where, events in prefixes():
+        reading = Reading(fold(events))
+        if not row.when(reading):
+            cases = [case for kind in reading.kinds for case in reading.cases(kind) if case.lost is None]
+            assert not any(map(row.applies, cases)), where
+            spared += len(cases)
+    assert spared
 
 
 def test_a_story_says_of_a_mark_what_the_listing_showed() -> None:

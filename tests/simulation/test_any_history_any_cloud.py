@@ -18,7 +18,7 @@ from journal.journal import Journal
 from journal.memory import MemoryStore
 from journal.rules import StreamRules
 from projections.fold import History, fold
-from projections.origin import origins
+from projections.origin import Origins
 from projections.presence import presence
 from rollback.compensator import Report, rollback_cluster
 from rollback.errors import CloudError, CloudRefused
@@ -60,7 +60,7 @@ class World:
 
     def add_known(self) -> None:
         """Add what the journal says is there, and sometimes the opposite."""
-        where = origins(self.before)
+        where = Origins(self.before)
         for server in self.before.resources.values():
             fact = presence(self.before, where, server)
             if (fact is None or fact.there) != (self.random.random() < 0.1):
