@@ -208,11 +208,6 @@ class Sighting:
         """The servers that use it, if it is no server itself."""
         return attached_to(self.row)
 
-    @property
-    def there(self) -> bool:
-        """Whether the status is that of something that exists."""
-        return self.row.status not in DELETED_STATUSES
-
 
 def attached_to(row: ObservedServer | ObservedResource) -> tuple[str, ...]:
     """Return the servers that use what a row shows: a server is used by none."""

@@ -9,6 +9,7 @@ what a server that stays still uses.
 """
 
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -198,8 +199,8 @@ def _is_create(reading: Reading) -> bool:
     return reading.unfinished is not None and reading.unfinished.kind is OperationKind.CREATE
 
 
-def _scale_in(*stages: Stage) -> Callable[[Reading], bool]:
-    return lambda reading: reading.scale_stage in stages
+def _scale_in(stages: Collection[Stage], reading: Reading) -> bool:
+    return reading.scale_stage in stages
 
 
 def _is_created(case: Case) -> bool:
@@ -297,11 +298,11 @@ TABLE: Final = (
     Row(5, _deletion_stands, _always, _deletion),
     Row(6, _is_create, _is_created, _new_in_create),
     Row(7, _tells_by_mark, _is_unasked_and_unused, _unasked),
-    Row(8, _scale_in(Stage.DECOMMISSION), _is_victim, _victim_decommissioning),
-    Row(9, _scale_in(Stage.INFRASTRUCTURE), _is_created, _created_in_infrastructure),
-    Row(10, _scale_in(Stage.INFRASTRUCTURE), _is_victim, _victim_in_infrastructure),
-    Row(11, _scale_in(*WORKING), _is_created, _created_while_working),
-    Row(12, _scale_in(*WORKING), _is_victim, _victim_while_working),
+    Row(8, partial(_scale_in, (Stage.DECOMMISSION,)), _is_victim, _victim_decommissioning),
+    Row(9, partial(_scale_in, (Stage.INFRASTRUCTURE,)), _is_created, _created_in_infrastructure),
+    Row(10, partial(_scale_in, (Stage.INFRASTRUCTURE,)), _is_victim, _victim_in_infrastructure),
+    Row(11, partial(_scale_in, WORKING), _is_created, _created_while_working),
+    Row(12, partial(_scale_in, WORKING), _is_victim, _victim_while_working),
     Row(13, _can_be_left_over, lambda case: case.left_over is not None, _left_over),
     Row(14, _always, _is_failed_create_unused, _failed_create),
     Row(15, _always, _always, _in_service),

@@ -15,6 +15,7 @@ import attrs
 
 from journal.codec import FIRST_HASH
 from journal.events import (
+    DELETED_STATUSES,
     OF_A_USER,
     Data,
     DeleteResource,
@@ -242,7 +243,7 @@ def _loaded(prefix: Sequence[Event], clock: SimulatedClock) -> MemoryStore:
 
 def _status(resource: Resource | None) -> str:
     seen = None if resource is None else resource.last_seen
-    return "ACTIVE" if seen is None or not seen.there or seen.status == "UNKNOWN" else seen.status
+    return "ACTIVE" if seen is None or seen.status in (*DELETED_STATUSES, "UNKNOWN") else seen.status
 
 
 def _step_in(server: SimulatedServer) -> UUID | None:

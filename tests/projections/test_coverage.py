@@ -155,6 +155,13 @@ def test_a_port_that_was_never_seen_is_used_by_the_server_that_was_made_with_it(
     assert used(made_for_a_server().observe({"id-w1": "w1"})) == ["id-w1"]
 
 
+def test_a_port_is_used_by_every_server_that_carries_the_mark_of_a_create_with_it() -> None:
+    history = HistoryBuilder().create()
+    history.create_resource(PORT, "p").succeeded()
+    history.create_server("w1", uses=["id-p"])
+    assert used(history.observe({"lost": "w1"})) == ["lost"]
+
+
 def test_a_listing_that_began_once_a_server_was_made_says_who_uses_a_port() -> None:
     assert used(made_for_a_server().observe({"id-w1": "w1"}, others=[row(PORT, "p")])) == []
 
