@@ -6,7 +6,7 @@ as a pure function of a history. Events must have passed `journal.rules`.
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Self, TypeVar, assert_never, cast
+from typing import Self, TypeVar, assert_never
 from uuid import UUID
 
 import attrs
@@ -67,7 +67,7 @@ class Step:
     @property
     def intent(self) -> Intent:
         """What the step set out to do."""
-        return cast("Intent", self.began.data)
+        return self.began.data  # type: ignore[return-value]  (only an intent begins one)
 
     @property
     def id(self) -> UUID:
@@ -87,7 +87,7 @@ class Step:
     @property
     def completion(self) -> Completion | None:
         """How it ended, once it has."""
-        return None if self.ended is None else cast("Completion", self.ended.data)
+        return None if self.ended is None else self.ended.data  # type: ignore[return-value]  (only a completion ends one)
 
     @property
     def completed(self) -> int | None:
@@ -309,7 +309,8 @@ class History:
     open_steps: dict[UUID, Step] = attrs.field(factory=dict)
     """Those of the unfinished operation, and what it took over, that have no completion."""
     creates: dict[UUID, Step] = attrs.field(factory=dict)
-    deletes: list[Step] = attrs.field(factory=list)
+    deletes_something: bool = False
+    """Whether a delete has begun, of whatever."""
     blanket_steps: list[Step] = attrs.field(factory=list)
     uses: list[Step] = attrs.field(factory=list)
     """The steps after which what they cover may hold data."""
@@ -460,7 +461,7 @@ class History:
             case CreateResource():
                 self.creates[intent.step] = step
             case DeleteServer() | DeleteResource():
-                self.deletes.append(step)
+                self.deletes_something = True
                 self._list(step, (deleted_by(intent),))
             case Decommission():
                 self._list(step, step.listed)

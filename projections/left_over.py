@@ -22,7 +22,7 @@ def can_be_left_over(history: History, origins: Origins) -> bool:
     """Whether anything of a history can be left over at all, by its causes: an abandoned deletion ends an operation, too."""
     return bool(
         history.deleted
-        or history.deletes
+        or history.deletes_something
         or origins.tells_by_mark
         or any(op.outcome not in (None, OperationOutcome.SUCCEEDED) for op in history.operations.values())
     )

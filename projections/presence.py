@@ -29,7 +29,7 @@ def presence(history: History, origins: Origins, resource: Resource) -> Presence
 
 def can_be_gone(history: History) -> bool:
     """Whether anything that is known can be gone: if nothing was listed, deleted or said to be gone, all of it is there."""
-    return bool(history.listings or history.deletes or history.gone)
+    return bool(history.listings or history.deletes_something or history.gone)
 
 
 def _facts(history: History, origins: Origins, resource: Resource) -> Iterator[Presence]:

@@ -79,3 +79,12 @@ def test_a_step_is_open_until_it_is_completed_or_its_operation_ends() -> None:
     ended = fold(history.finish("failed").events)
     assert (list(ended.open_steps), list(ended.steps)) == ([], [done.id, lost.id])
     assert [ended.step(step.id).id for step in (done, lost)] == [done.id, lost.id]
+
+
+def test_a_server_is_a_victim_of_each_scale_that_was_to_remove_it() -> None:
+    history = HistoryBuilder().create()
+    history.create_server("w1").succeeded()
+    history.finish().scale(victims=["id-w1"]).finish("failed").scale()
+    history.decommission("id-w1").succeeded()
+    found = fold(history.events)
+    assert found.resources["id-w1"].victim_of == [*found.operations.values()][1:]
