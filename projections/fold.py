@@ -67,7 +67,7 @@ class Step:
     @property
     def intent(self) -> Intent:
         """What the step set out to do."""
-        return self.began.data  # type: ignore[return-value]  (only an intent begins one)
+        return self.began.data  # type: ignore[return-value]  # only an intent begins one
 
     @property
     def id(self) -> UUID:
@@ -87,7 +87,7 @@ class Step:
     @property
     def completion(self) -> Completion | None:
         """How it ended, once it has."""
-        return None if self.ended is None else self.ended.data  # type: ignore[return-value]  (only a completion ends one)
+        return None if self.ended is None else self.ended.data  # type: ignore[return-value]  # only a completion ends one
 
     @property
     def completed(self) -> int | None:
