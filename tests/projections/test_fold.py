@@ -88,3 +88,10 @@ def test_a_server_is_a_victim_of_each_scale_that_was_to_remove_it() -> None:
     history.decommission("id-w1").succeeded()
     found = fold(history.events)
     assert found.resources["id-w1"].victim_of == [*found.operations.values()][1:]
+
+
+def test_all_words_on_a_resource_are_kept_in_order() -> None:
+    history = HistoryBuilder().create()
+    history.create_server("w1").succeeded()
+    history.finish().resolve("id-w1", "unsafe").resolve("id-w1", "in_service")
+    assert [word.word for word in fold(history.events).resources["id-w1"].words] == ["unsafe", "in_service"]
