@@ -107,9 +107,9 @@ def _connection(engine: Engine) -> Iterator[PoolProxiedConnection]:
             engine.dispose()  # the others that wait in the pool are as old
         base = engine.dialect.loaded_dbapi.Error
         raise DBAPIError.instance(None, None, error, base, connection_invalidated=lost, dialect=engine.dialect) from error
-    except BaseException:
-        if connection is not None:
-            connection.invalidate()  # an interrupt, of whatever class, can leave it in the middle of an answer
+    except BaseException as error:
+        if connection is not None and not isinstance(error, Exception):
+            connection.invalidate()  # an interrupt can leave it in the middle of an answer
         raise
     finally:
         if connection is not None:
