@@ -55,6 +55,8 @@ _INDEX: Final = {
 )""",
 }
 """What changes the index of unfinished steps; left out where there is nothing of the kind."""
+IDLE: Final = 0
+"""A connection whose last statement was answered, and that is in no transaction: libpq's PQTRANS_IDLE."""
 
 
 def record_at_once(connection: PoolProxiedConnection, changes: Changes) -> Collection[str]:
@@ -78,7 +80,7 @@ def record_at_once(connection: PoolProxiedConnection, changes: Changes) -> Colle
     try:
         return [stream for (stream,) in driver.execute(statement, values)]
     finally:
-        if not driver.closed:
+        if driver.info.transaction_status == IDLE:  # else it was interrupted in the middle of an answer, and cannot be used
             driver.autocommit = False
 
 
