@@ -1,4 +1,4 @@
-"""An append to PostgreSQL that is interrupted in the middle of its answer: whoever interrupts is heard, and nothing is claimed."""
+"""An append to PostgreSQL that is interrupted in the middle of its answer: who interrupts is heard, and nothing is claimed."""
 
 import signal
 import threading

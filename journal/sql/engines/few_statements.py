@@ -10,6 +10,8 @@ from typing import Any, Final
 from journal.sql.changes import Changes
 from journal.sql.engines.backend import Run
 
+DELETED_AT_ONCE: Final = 100
+"""Values in one statement."""
 _NOW: Final = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) AS DOUBLE)"
 _TEXT: Final = "CONVERT(%s USING utf8mb4) COLLATE utf8mb4_nopad_bin"
 _SWAP: Final = {
@@ -46,12 +48,10 @@ def few_statements(changes: Changes) -> Iterator[Run]:
     swaps = [{**swap.values, "takes": swap.takes, "sets_operation": swap.sets_operation} for swap in changes.swaps]
     yield Run(_swapping(len(swaps)), [swap.get(name) for swap in swaps for name in _SWAP], hits=len(swaps))
     yield _insertion("events", changes.events)
-    if changes.ended:
-        yield _deletion("stream_id", [*changes.ended])
+    yield from _deletions("stream_id", [*changes.ended])
     if changes.begun:
         yield _insertion("unfinished_steps", [*changes.begun.values()])
-    if changes.done:
-        yield _deletion("step", [*changes.done])
+    yield from _deletions("step", [*changes.done])
 
 
 @cache
@@ -68,6 +68,10 @@ def _insertion(table: str, rows: Sequence[Any]) -> Run:
     return Run(text, [[row[name] for name in names] for row in rows], many=True)
 
 
-def _deletion(name: str, values: Sequence[str]) -> Run:
-    places = ", ".join(["%s"] * len(values))
-    return Run(f"DELETE FROM unfinished_steps WHERE {name} IN ({places})", values)  # noqa: S608
+def _deletions(name: str, values: Sequence[str]) -> Iterator[Run]:
+    """Yield what deletes row by row: a list of values has a small table read, and so locked, as a whole."""
+    for start in range(0, len(values), DELETED_AT_ONCE):
+        some = values[start : start + DELETED_AT_ONCE]
+        rows = " UNION ALL SELECT ".join((f"{_TEXT} AS it", *[_TEXT] * (len(some) - 1)))
+        its = f"STRAIGHT_JOIN unfinished_steps ON unfinished_steps.{name} = gone.it"
+        yield Run(f"DELETE unfinished_steps FROM (SELECT {rows}) AS gone {its}", some)
