@@ -7,6 +7,7 @@ next transaction. Each caller returns only when its own events are durable.
 import threading
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -55,17 +56,20 @@ class GroupCommit:
         """Append together with whoever waits. Raises what the append alone would raise; neighbours do not matter."""
         mine = _Waiting(append)
         mine.called.acquire()
-        batch: Sequence[_Waiting] = ()
+        batch: list[_Waiting] = []
         try:
             if not self._comes_first(mine):
                 mine.called.acquire()
-            if not mine.tried:
-                batch = self._next()
-                self._commit(batch)
+            if self._committing is mine:  # else it was tried, or who was to try it was interrupted
+                self._take(batch)
+                # Rows are locked in one order, so that two processes do not wait for each other.
+                self._commit(sorted(batch, key=_order))
         finally:
-            self._leave(mine)
-            for waiting in batch:
-                waiting.called.release()
+            try:
+                self._leave(mine, batch)
+            except BaseException:  # an interrupt that comes here: nobody else would call those that wait
+                self._leave(mine, batch)
+                raise
         return tuple(append.entry.events) if mine.recorded else append.run()
 
     def _comes_first(self, mine: _Waiting) -> bool:
@@ -76,21 +80,25 @@ class GroupCommit:
                 self._committing = mine
             return self._committing is mine
 
-    def _next(self) -> Sequence[_Waiting]:
+    def _take(self, batch: list[_Waiting]) -> None:
         with self._changing:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
-        # Rows are locked in one order, so that two processes do not wait for each other.
-        return sorted(batch, key=lambda waiting: (waiting.append.entry.stream, waiting.append.entry.events[0].version))
+            batch.extend(islice(self._waiting, MOST_AT_ONCE))  # an interrupt finds each of them here or there
+            for _ in batch:
+                self._waiting.popleft()
 
-    def _leave(self, mine: _Waiting) -> None:
+    def _leave(self, mine: _Waiting, batch: Sequence[_Waiting]) -> None:
         """Have the next one commit, before those that are done are called: the disk is what they wait for."""
         with self._changing:
-            if not mine.tried and mine in self._waiting:
-                self._waiting.remove(mine)  # it was interrupted
+            for waiting in (mine, *batch):
+                if not waiting.tried and waiting in self._waiting:
+                    self._waiting.remove(waiting)  # there was an interrupt
             if self._committing is mine:
                 self._committing = self._waiting[0] if self._waiting else None
                 if self._committing is not None:
                     self._committing.called.release()
+        for waiting in batch:
+            if waiting.called.locked():  # else it was called before an interrupt
+                waiting.called.release()
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         """Record a batch in one transaction. If one of it fails, each goes alone: a bad one fails no other."""
@@ -106,3 +114,7 @@ class GroupCommit:
                 raise  # an interrupt is this thread's own; an error may be a neighbour's
         for waiting in batch:
             waiting.recorded = waiting.append.entry.stream in recorded
+
+
+def _order(waiting: _Waiting) -> tuple[str, int]:
+    return waiting.append.entry.stream, waiting.append.entry.events[0].version

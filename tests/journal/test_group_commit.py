@@ -1,12 +1,16 @@
 """Threads that append at the same time share a transaction; each learns the truth about its own events."""
 
+import dis
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import attrs
 import pytest
@@ -16,6 +20,7 @@ from sqlalchemy import event
 
 from journal.errors import AppendRefused, EventIdReused, VersionConflict
 from journal.events import Event
+from journal.sql import group
 from journal.sql.engine import Database, parsed
 from journal.sql.store import SqlStore, open_store
 
@@ -155,3 +160,57 @@ def test_one_that_is_interrupted_while_it_waits_keeps_nobody_waiting(path: Path,
     locker.close()
     follow(store, second, create_server())
     assert [head.version for head in store.heads()] == [2, 2]
+
+
+class Interrupts:
+    """Interrupts this thread in the group's code, at one of the places where Python looks for signals."""
+
+    def __init__(self, place: int) -> None:
+        self.left = place
+        self._before: dict[FrameType, str] = {}
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename != group.__file__ or self.left == 0:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            before = self._before.get(frame)
+            self._before[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            self.left -= before in ("RESUME", "CALL", "JUMP_BACKWARD")
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("place", range(1, 50))
+def test_one_that_is_interrupted_anywhere_keeps_nobody_waiting(path: Path, store: SqlStore, place: int) -> None:
+    begun = [begin(store, f"s-{number}") for number in range(4)]
+    others = [threading.Thread(target=appending(store, before), daemon=True) for before in begun[1:]]
+    locker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    locker.execute("BEGIN IMMEDIATE")
+    others[0].start()
+    expect(lambda: store._appends._committing is not None and not store.appends_waiting)  # noqa: SLF001 (it leads)
+    done: list[bool] = []
+
+    def start_others() -> None:
+        expect(lambda: store.appends_waiting == 1 or bool(done))  # the main thread, which leads those that come now
+        for other in others[1:]:
+            other.start()
+        expect(lambda: store.appends_waiting == (2 if done else 3))
+        locker.execute("ROLLBACK")
+
+    starter = threading.Thread(target=start_others)
+    starter.start()
+    sys.settrace(interrupts := Interrupts(place))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            appending(store, begun[0])()
+    finally:
+        sys.settrace(None)
+        done.append(True)
+    assert interrupts.left == 0
+    starter.join()
+    for other in others:
+        other.join(10)
+        assert not other.is_alive()
+    locker.close()
