@@ -235,6 +235,8 @@ def durability(application: Provisioning, url: str) -> dict[str, object]:
 
 def tables(url: str) -> Run:
     """Make the tables."""
+    if not url.startswith(("sqlite", "postgresql")):
+        raise Cannot
     return once(lambda: opened(url, makes_tables=True).close())
 
 
