@@ -52,7 +52,7 @@ CONTESTANTS: Final = (
         "benchmarks.raw",
         jobs={"steps": "steps_in_turns"},
         only=frozenset({"threads"}),
-        note="its threads wait for each other in the process, as SQLite's own way of waiting is slow",
+        note="its threads wait for each other in the process; SQLite's own waiting is slow",
     ),
     Contestant(OURS, "benchmarks.ours"),
     Contestant(
@@ -60,7 +60,7 @@ CONTESTANTS: Final = (
         "benchmarks.ours",
         jobs={"steps": "run_all"},
         only=frozenset({"threads"}),
-        note="the steps of one operation, so many at once; the other way is an operation of its own for each thread",
+        note="the steps of one operation, so many at once; else each thread has one",
     ),
     Contestant("eventsourcing", "benchmarks.peers.eventsourcing.program", "eventsourcing"),
     Contestant(
