@@ -4,7 +4,7 @@ SQLAlchemy writes the statements and keeps the connections. The statements are f
 for each execution costs more than the driver's own part of it.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ class Written:
     """A statement in the words of one driver."""
 
     text: str
-    order: Collection[str] | None
+    order: Sequence[str] | None
     """The names of its values in their order; None where the driver takes them by name."""
 
     def values(self, row: Row) -> Any:

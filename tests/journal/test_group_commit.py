@@ -5,7 +5,6 @@ import signal
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from builders import create_server, events
 from contracts.store import begin, follow
 from sqlalchemy import event
+from waiting import until
 
 from journal.errors import AppendRefused, EventIdReused, VersionConflict
 from journal.events import Event
@@ -57,12 +57,7 @@ def commits(database: Database) -> list[int]:
     return counted
 
 
-def expect(condition: Callable[[], bool]) -> None:
-    """Wait until it is so."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+expect = partial(until, pause_seconds=0.001)
 
 
 def at_once(path: Path, store: SqlStore, appends: list[Callable[[], object]]) -> list[object]:

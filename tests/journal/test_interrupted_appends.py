@@ -2,13 +2,13 @@
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 
 import psycopg
 import pytest
 from builders import create_server, events
 from contracts.store import begin
+from waiting import until
 
 from journal.sql.changes import Entry, changes
 from journal.sql.store import open_store
@@ -25,10 +25,7 @@ class Late(Exception):
 
 
 def waits(connection: "psycopg.Connection[tuple[int]]", number: int) -> None:
-    deadline = time.monotonic() + 20
-    while connection.execute(WAITING).fetchone() != (number,):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: connection.execute(WAITING).fetchone() == (number,))
 
 
 @pytest.mark.parametrize("interrupt", [TimesUp, Late])
