@@ -46,13 +46,20 @@ def documents(database: Database, stream: str) -> Iterator[Document]:
 
 
 def _pages(database: Database, stream: str, after: int) -> Iterator[Sequence[Row[Any]]]:
-    page = select(*_COLUMNS).where(EVENTS.c.stream_id == stream).order_by(EVENTS.c.version).limit(PAGE)
+    """Yield the rows page by page. Once there is a full one, pages are asked for by the versions that may be in them.
+
+    PostgreSQL, before it has looked at what a table holds, takes all that is left and sorts it, for each page anew.
+    """
+    left = select(*_COLUMNS).where(EVENTS.c.stream_id == stream).order_by(EVENTS.c.version).limit(PAGE)
+    by_versions = False
     while True:
-        rows = database.rows(page.where(EVENTS.c.version > after))
+        page = left.where(EVENTS.c.version > after)
+        rows = database.rows(page.where(EVENTS.c.version <= after + PAGE) if by_versions else page)
         yield rows
-        if len(rows) < PAGE:
+        if len(rows) < PAGE and not by_versions:
             return
-        after = rows[-1].version
+        by_versions = len(rows) == PAGE  # else the stream ends here, or versions are missing
+        after = rows[-1].version if rows else after
 
 
 def _certain(stream: str, rows: Sequence[Row[Any]]) -> list[Event | None]:

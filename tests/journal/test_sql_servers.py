@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import cycle
 from typing import Any
 
@@ -13,6 +13,7 @@ from builders import create_server
 from contracts.store import StoreContract, begin, follow
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DatabaseError
+from waiting import until
 
 from journal.errors import AppendRefused, SchemaNotCurrent
 from journal.events import Event, HoldPlaced
@@ -100,6 +101,34 @@ def test_long_data_is_kept_whole(stores: list[SqlStore]) -> None:
     last = follow(stores[0], begin(stores[0]), HoldPlaced("ops", reason))
     (read,) = stores[-1].read("c-1", after=1)
     assert read == last[0]
+
+
+def test_reading_a_long_stream_looks_at_each_event_a_few_times(new_database: Callable[[str], Urls]) -> None:
+    """PostgreSQL knows nothing of a new table, and would sort all that is left of a stream for each of its pages."""
+    (url,) = new_database("postgresql")
+    count = 20_000
+    with closing(open_store(url, upgrade=True)) as store:
+        with closing(Database(parsed(url))) as database, database.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE events SET (autovacuum_enabled = off)"))
+        last = begin(store)
+        for _ in range(count // 1000):
+            last = follow(store, last, *[HoldPlaced("ops", "looking")] * 1000)
+        assert sum(1 for _ in store.read("c-1")) == count + 1
+    looked_at: list[int] = []
+
+    def told() -> bool:
+        """The server counts a connection's reads some time after it is gone."""
+        with closing(Database(parsed(url))) as database:
+            ((number, analyzed),) = database.rows_of_text(
+                "SELECT idx_tup_read, last_autoanalyze FROM pg_stat_user_indexes "
+                "JOIN pg_stat_user_tables USING (relid) WHERE indexrelname = 'pk_events'"
+            )
+        assert analyzed is None
+        looked_at.append(number)
+        return number > count
+
+    until(told)
+    assert looked_at[-1] < 4 * count
 
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])

@@ -16,6 +16,7 @@ from sqlalchemy import delete, event, insert, text
 from journal.codec import to_document
 from journal.errors import Malformed, SchemaNotCurrent, StoreError, StoreUnavailable
 from journal.events import HoldPlaced
+from journal.sql import read as sql_read
 from journal.sql.changes import event_row
 from journal.sql.engine import Database, parsed
 from journal.sql.schema import EVENTS, METADATA
@@ -161,6 +162,24 @@ def test_what_stands_before_a_damaged_event_is_read_and_the_damage_is_told(
     assert str(refusal.value).count("Cluster") == 1
     assert what in str(refusal.value)
     assert list(store.read("c-1", after=3)) == list(good[3:])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8, 9])
+@pytest.mark.parametrize("gap", [set(), {2}, {3, 4}, {2, 3, 4}, {4, 5, 6, 7, 8}])
+def test_a_stream_is_read_to_its_end_whatever_is_missing_in_it(
+    path: Path, store: SqlStore, monkeypatch: pytest.MonkeyPatch, size: int, gap: set[int]
+) -> None:
+    monkeypatch.setattr(sql_read, "PAGE", 2)
+    good = begin(store, "c-1", None, *[HoldPlaced("ops", str(number)) for number in range(1, size)])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TRIGGER events_refuse_DELETE")
+        connection.executemany("DELETE FROM events WHERE version = ?", [(version,) for version in gap])
+    for after in range(size + 1):
+        left = [event for event in good if event.version > after and event.version not in gap]
+        assert list(store.read("c-1", after=after)) == left
+    assert [document["version"] for document in store.documents("c-1")] == [
+        event.version for event in good if event.version not in gap
+    ]
 
 
 @pytest.mark.parametrize("looks", [True, False])
