@@ -63,12 +63,12 @@ def to_document(event: Event) -> Document:
     document = {
         "stream": event.stream,
         "version": event.version,
-        "id": str(event.id),
+        "id": _text(event.id),
         "type": event.type,
         "schema": schema_of(event.data),
-        "recorded_at": _timestamp(event.recorded_at),
+        "recorded_at": plain(event.recorded_at),
         "epoch": event.epoch,
-        "operation": None if event.operation is None else str(event.operation),
+        "operation": None if event.operation is None else _text(event.operation),
         "data": data,
     }
     return document if event.hash is None else {**document, "hash": event.hash}
@@ -449,9 +449,11 @@ def plain(value: object) -> Any:
 
 
 def _way_of(kind: type[Any]) -> Callable[[Any], Any]:
-    """Return how values of a class become plain: an enumeration, a list, an object, or one of the catalogue's classes."""
+    """Return how values of a class become plain: an enumeration, a time, a list, an object, or one of the catalogue's classes."""
     if issubclass(kind, StrEnum):
         return str
+    if issubclass(kind, datetime):
+        return _timestamp_of_any
     if issubclass(kind, tuple | list):
         return lambda value: [plain(item) for item in value]
     if issubclass(kind, dict):
@@ -474,14 +476,23 @@ def _as_it_is(value: object) -> object:
 
 
 def _timestamp(time: datetime) -> str:
-    utc = time if time.tzinfo is UTC else time.astimezone(UTC)
-    return utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    if time.microsecond and time.tzinfo is UTC:
+        return _text(time)  # which leaves out microseconds only where there are none
+    return _timestamp_of_any(time)
 
+
+def _timestamp_of_any(time: datetime) -> str:
+    """Write the time of any zone, and of any class: those that stop the clock for a test have their own."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+_text: Final[Callable[[UUID | datetime], str]] = msgspec.to_builtins
+"""Writes ids and times as their own methods do, in a tenth of the time."""
 
 _WAYS: Final[dict[type[Any], Callable[[Any], Any]]] = {
     **dict.fromkeys((str, int, bool, NoneType), _as_it_is),
     datetime: _timestamp,
-    UUID: str,
+    UUID: _text,
 }
 """How values become plain, by class; those of other classes are found out when the first is met."""
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from oddities import CHARACTERS, HOSTILE, JSON, ODD, PLANS, at, mutations, paths
 
 from journal import errors
-from journal.codec import FIRST_HASH, canonical, encode_line, to_document
+from journal.codec import FIRST_HASH, canonical, encode_line, plain, to_document
 from journal.errors import BrokenChain, JournalError, Malformed
 from journal.events import Event
 from journal.files import read_file, read_lines
@@ -289,3 +289,25 @@ def same_uuid(ours: str, theirs: str) -> bool:
 )
 def test_canonical_json_is_that_of_rfc_8785(value: object) -> None:
     assert canonical(value) == rfc8785.dumps(value)
+
+
+# Times, as they are written
+
+
+class Stopped(datetime):
+    """A time of a class of its own, as libraries make it that stop the clock for a test."""
+
+
+@FIXED
+@given(
+    st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 12, 31), timezones=st.just(UTC) | st.timezones())  # noqa: DTZ001 (hypothesis adds the zone)
+)
+def test_a_time_is_written_in_utc_to_the_microsecond_whatever_its_zone_and_class(time: datetime) -> None:
+    utc = time.astimezone(UTC)
+    wanted = f"{utc:%m-%dT%H:%M:%S}.{utc.microsecond:06d}Z"
+    for some in (time, utc, utc.replace(microsecond=0), utc.replace(microsecond=10)):
+        as_stopped = Stopped.combine(some.date(), some.timetz())
+        assert type(as_stopped) is Stopped
+        assert plain(as_stopped) == plain(some)
+    assert plain(time) == plain(utc) == f"{utc.year:04d}-{wanted}"
+    assert plain(utc.replace(microsecond=0)).endswith(".000000Z")
