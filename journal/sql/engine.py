@@ -14,7 +14,7 @@ from journal.sql.engines.mariadb import Mariadb
 from journal.sql.engines.postgresql import Postgresql
 from journal.sql.engines.sqlite import Sqlite
 from journal.sql.fork import renew_after_fork
-from journal.sql.transaction import Transaction, Written
+from journal.sql.transaction import Connections, Transaction, Written
 
 BACKENDS: Final[dict[str, Backend]] = {
     "sqlite": Sqlite(),
@@ -48,7 +48,8 @@ class Database:
         self.backend.prepare(self.engine)
         self._reader = self.engine.execution_options(**{READS: True})
         self._written: dict[UpdateBase, Written] = {}
-        self._of_parents: list[Pool] = []
+        self._connections = Connections(self.engine)
+        self._of_parents: list[Pool | Connections] = []
         renew_after_fork(self)
 
     @property
@@ -86,7 +87,7 @@ class Database:
 
     def transaction(self) -> Transaction:
         """Return a transaction that records appends."""
-        return Transaction(self.engine, self.backend, self._written)
+        return Transaction(self._connections, self.backend, self._written)
 
     def retrying(self) -> Retrying:
         """Return the retries of everything here: while it is Away, with jitter, for a bounded time."""
@@ -107,11 +108,13 @@ class Database:
 
     def after_fork(self) -> None:
         """Begin with no connections: those there are the parent's, and not even closing them is safe here."""
-        self._of_parents.append(self.engine.pool)
+        self._of_parents += (self.engine.pool, self._connections)
+        self._connections = Connections(self.engine)
         self.engine.dispose(close=False)
 
     def close(self) -> None:
         """Close all connections."""
+        self._connections.close()
         self.engine.dispose()
 
     def _seen(self, see: Callable[[Connection], Result]) -> Result:

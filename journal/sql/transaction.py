@@ -30,16 +30,44 @@ class Written:
         return row if self.order is None else [row[name] for name in self.order]
 
 
+@attrs.define(eq=False)
+class Connections:
+    """The connections that appends are recorded on. One is kept, as the pool does more for each use than a driver does."""
+
+    engine: Engine
+    _kept: list[PoolProxiedConnection] = attrs.field(factory=list, init=False)
+
+    def take(self) -> PoolProxiedConnection:
+        """Return one that nobody uses."""
+        try:
+            return self._kept.pop()
+        except IndexError:
+            return self.engine.raw_connection()
+
+    def give_back(self, connection: PoolProxiedConnection) -> None:
+        """Take back one that is in no transaction."""
+        if self._kept:
+            connection.close()
+        else:
+            self._kept.append(connection)
+
+    def close(self) -> None:
+        """Give those that are kept to the pool."""
+        while self._kept:
+            self._kept.pop().close()
+
+
 @attrs.define
 class Transaction:
     """One transaction, for one recording."""
 
-    engine: Engine
+    connections: Connections
     backend: Backend
     written: dict[UpdateBase, Written]
     """The statements that were written before."""
     _committing: bool = attrs.field(default=False, init=False)
     """Whether what commits has been sent."""
+    _committed: bool = attrs.field(default=False, init=False)
     _at_once: bool = attrs.field(default=False, init=False)
 
     def record(self, changes: Changes) -> Collection[str]:
@@ -47,16 +75,19 @@ class Transaction:
 
         Raises DBAPIError, as SQLAlchemy's own connections do.
         """
-        with _connection(self.engine) as connection:
+        with self._connection() as connection:
             if self.backend.at_once is not None and changes.stand_alone:
                 self._committing = self._at_once = True
-                return self.backend.at_once(connection, changes)
-            self.backend.begin(connection)
-            if not all(_hits(connection, run) for run in self._runs(changes)):
-                return ()
-            self._committing = True
-            connection.commit()
-            return changes.streams
+                recorded = self.backend.at_once(connection, changes)
+            else:
+                self.backend.begin(connection)
+                if not all(_hits(connection, run) for run in self._runs(changes)):
+                    return ()
+                self._committing = True
+                connection.commit()
+                recorded = changes.streams
+            self._committed = True
+            return recorded
 
     def may_be_recorded(self, error: BaseException) -> bool:
         """Tell whether what was to be recorded may be durable although recording it raised this error."""
@@ -64,6 +95,30 @@ class Transaction:
             return self._committing
         failure = self.backend.failure(error)
         return failure is Failure.LOST if self._at_once else failure not in (Failure.ABORTED, Failure.CONFLICT)
+
+    @contextmanager
+    def _connection(self) -> Iterator[PoolProxiedConnection]:
+        """Take a connection. One that has not committed goes to the pool, which undoes what was done."""
+        connection, engine = None, self.connections.engine
+        try:
+            connection = self.connections.take()
+            yield connection
+        except engine.dialect.loaded_dbapi.Error as error:
+            base = engine.dialect.loaded_dbapi.Error
+            lost = engine.dialect.is_disconnect(error, connection and connection.dbapi_connection, None)
+            if lost:
+                if connection is not None:
+                    connection.invalidate(error)
+                self.connections.close()
+                engine.dispose()  # the others that wait in the pool are as old
+            raise DBAPIError.instance(None, None, error, base, connection_invalidated=lost, dialect=engine.dialect) from error
+        except BaseException as error:
+            if connection is not None and not isinstance(error, Exception):
+                connection.invalidate()  # an interrupt can leave it in the middle of an answer
+            raise
+        finally:
+            if connection is not None:
+                (self.connections.give_back if self._committed else type(connection).close)(connection)
 
     def _runs(self, changes: Changes) -> Iterator[Run]:
         if self.backend.few is not None and changes.stand_alone:
@@ -77,7 +132,7 @@ class Transaction:
     def _write(self, execution: Execution) -> Written:
         written = self.written.get(execution.statement)
         if written is None:
-            compiled = execution.statement.compile(dialect=self.engine.dialect, column_keys=[*execution.rows[0]])
+            compiled = execution.statement.compile(dialect=self.connections.engine.dialect, column_keys=[*execution.rows[0]])
             written = self.written[execution.statement] = Written(str(compiled), compiled.positiontup)
         return written
 
@@ -90,27 +145,3 @@ def _hits(connection: PoolProxiedConnection, run: Run) -> bool:
     else:
         cursor.execute(run.text, run.values)
     return run.hits in (None, cursor.rowcount)
-
-
-@contextmanager
-def _connection(engine: Engine) -> Iterator[PoolProxiedConnection]:
-    """Take a connection out of the pool. What is not committed when it goes back is undone."""
-    connection = None
-    try:
-        connection = engine.raw_connection()
-        yield connection
-    except engine.dialect.loaded_dbapi.Error as error:
-        lost = engine.dialect.is_disconnect(error, connection and connection.dbapi_connection, None)
-        if lost:
-            if connection is not None:
-                connection.invalidate(error)
-            engine.dispose()  # the others that wait in the pool are as old
-        base = engine.dialect.loaded_dbapi.Error
-        raise DBAPIError.instance(None, None, error, base, connection_invalidated=lost, dialect=engine.dialect) from error
-    except BaseException as error:
-        if connection is not None and not isinstance(error, Exception):
-            connection.invalidate()  # an interrupt can leave it in the middle of an answer
-        raise
-    finally:
-        if connection is not None:
-            connection.close()

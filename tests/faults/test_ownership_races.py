@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from builders import started
+from servers.isolation import isolate
 
 from journal.clock import SystemClock
 from journal.errors import AppendRefused
@@ -40,7 +41,7 @@ def stores(request: pytest.FixtureRequest, new_database: Callable[[str], list[st
         for database in databases:
             stack.callback(database.close)
             if engine != "sqlite":  # it has that level and no other
-                database.engine = database.engine.execution_options(isolation_level=level)
+                isolate(database, level)
         yield [SqlStore(database) for database in databases]
 
 

@@ -27,7 +27,7 @@ from journal.sql.engines.mariadb import Mariadb
 from journal.sql.engines.postgresql import Postgresql
 from journal.sql.schema import EVENTS, STREAMS, UNFINISHED_STEPS
 from journal.sql.store import open_store
-from journal.sql.transaction import Transaction
+from journal.sql.transaction import Connections, Transaction
 from journal.store import Claim
 
 STREAMS_OF_ALL = ("a", "B", "ü", "it's", 'c "1" \\')
@@ -148,7 +148,7 @@ def test_it_leaves_the_same_tables_and_hits_the_same_streams(databases: tuple[Da
         for together in ([pair] for pair in new), [[pair for pair in batch if pair not in new]]:
             for group in filter(None, together):
                 hit = recorded(one, [entry for _, entry in group])
-                alone = [Transaction(other.engine, slow, {}).record(changes([entry])) for _, entry in group]
+                alone = [Transaction(Connections(other.engine), slow, {}).record(changes([entry])) for _, entry in group]
                 assert hit == {stream for streams in alone for stream in streams}
                 for writer, entry in group:
                     if writer.stream in hit:

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from builders import create_server
 from contracts.store import StoreContract, begin, follow
+from servers.isolation import isolate
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DatabaseError
 from waiting import until
@@ -135,7 +136,7 @@ def test_reading_a_long_stream_looks_at_each_event_a_few_times(new_database: Cal
 def test_of_writers_that_race_for_a_version_one_wins_under_any_isolation(urls: Urls, stores: list[SqlStore], level: str) -> None:
     databases = [Database(parsed(url)) for url in (urls * 3)[:3]]
     for database in databases:
-        database.engine = database.engine.execution_options(isolation_level=level)
+        isolate(database, level)
     writers = [SqlStore(database) for database in databases]
     last = begin(stores[0])
     for number in range(20):
