@@ -55,10 +55,10 @@ class Changes:
     events: list[Row] = attrs.field(factory=list)
     ended: set[str] = attrs.field(factory=set)
     """The streams of which an operation ended: all that was unfinished before is not any more."""
-    begun: dict[str, Row] = attrs.field(factory=dict)
-    """The steps to add to the index, by their id."""
-    done: dict[str, str] = attrs.field(factory=dict)
-    """The steps to take out of the index, by their id; each with its stream."""
+    begun: dict[tuple[str, str], Row] = attrs.field(factory=dict)
+    """The steps to add to the index, each by its stream and its id."""
+    done: list[Row] = attrs.field(factory=list)
+    """The steps to take out of the index: stream and id of each."""
 
     @property
     def streams(self) -> list[str]:
@@ -81,13 +81,13 @@ class Changes:
         match event.data:
             case Completion():
                 step = document["data"]["step"]
-                if self.begun.pop(step, None) is None:
-                    self.done[step] = event.stream
+                if self.begun.pop((event.stream, step), None) is None:
+                    self.done.append({"stream_id": event.stream, "step": step})
             case OperationFinished():
                 self.ended.add(event.stream)
-                self.begun = {step: row for step, row in self.begun.items() if row["stream_id"] != event.stream}
+                self.begun = {key: row for key, row in self.begun.items() if row["stream_id"] != event.stream}
             case data if isinstance(data, Intent):
-                self.begun[document["data"]["step"]] = unfinished_row(document, data)
+                self.begun[event.stream, document["data"]["step"]] = unfinished_row(document, data)
             case _:
                 pass
 

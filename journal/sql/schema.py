@@ -14,6 +14,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     String,
     Table,
@@ -32,7 +33,7 @@ LONG: Final = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
 NAME: Final = String(255).with_variant(String(255, collation="C"), "postgresql")
 """A name that is sorted by its bytes on every engine."""
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The last of `journal/migrations/versions`, which makes these tables."""
 
 METADATA = MetaData(
@@ -89,7 +90,7 @@ EVENTS = Table(
 UNFINISHED_STEPS = Table(
     "unfinished_steps",
     METADATA,
-    Column("step", String(36), primary_key=True),
+    Column("step", String(36), nullable=False),
     Column("stream_id", NAME, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("operation", String(36), nullable=False),
@@ -98,7 +99,8 @@ UNFINISHED_STEPS = Table(
     Column("subject", LONG, nullable=False),
     Column("recorded_at", String(27), nullable=False),
     Column("deadline", String(27), nullable=False),
-    Index("ix_unfinished_steps_stream_id_version", "stream_id", "version"),
+    PrimaryKeyConstraint("stream_id", "step"),
+    sqlite_with_rowid=False,
     **COLLATIONS,
 )
 """The index of unfinished steps, changed in the transaction of each append."""

@@ -29,9 +29,9 @@ def executions(changes: Changes) -> Iterator[Execution]:
         yield Execution(statement, rows, hits=len(rows))
     others: Sequence[tuple[UpdateBase, Sequence[Row]]] = (
         (_INSERT_EVENTS, changes.events),
-        (_OPERATION_FINISHED, [{"stream": stream} for stream in changes.ended]),
+        (_OPERATION_FINISHED, [{"stream_id": stream} for stream in changes.ended]),
         (_STEP_BEGUN, [*changes.begun.values()]),
-        (_STEP_COMPLETED, [{"done": step} for step in changes.done]),
+        (_STEP_COMPLETED, changes.done),
     )
     yield from (Execution(statement, rows) for statement, rows in others if rows)
 
@@ -40,8 +40,9 @@ def executions(changes: Changes) -> Iterator[Execution]:
 
 _INSERT_EVENTS: Final[UpdateBase] = insert(EVENTS)
 _STEP_BEGUN: Final[UpdateBase] = insert(UNFINISHED_STEPS)
-_STEP_COMPLETED: Final[UpdateBase] = delete(UNFINISHED_STEPS).where(UNFINISHED_STEPS.c.step == bindparam("done"))
-_OPERATION_FINISHED: Final[UpdateBase] = delete(UNFINISHED_STEPS).where(UNFINISHED_STEPS.c.stream_id == bindparam("stream"))
+_OF_STREAM: Final = UNFINISHED_STEPS.c.stream_id == bindparam("stream_id")
+_STEP_COMPLETED: Final[UpdateBase] = delete(UNFINISHED_STEPS).where(_OF_STREAM, UNFINISHED_STEPS.c.step == bindparam("step"))
+_OPERATION_FINISHED: Final[UpdateBase] = delete(UNFINISHED_STEPS).where(_OF_STREAM)
 
 
 def is_free() -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
-from journal.sql.changes import Changes
+from journal.sql.changes import Changes, Row
 from journal.sql.engines.backend import Run
 
 DELETED_AT_ONCE: Final = 100
@@ -48,10 +48,10 @@ def few_statements(changes: Changes) -> Iterator[Run]:
     swaps = [{**swap.values, "takes": swap.takes, "sets_operation": swap.sets_operation} for swap in changes.swaps]
     yield Run(_swapping(len(swaps)), [swap.get(name) for swap in swaps for name in _SWAP], hits=len(swaps))
     yield _insertion("events", changes.events)
-    yield from _deletions("stream_id", [*changes.ended])
+    yield from _deletions([{"stream_id": stream} for stream in changes.ended])
     if changes.begun:
         yield _insertion("unfinished_steps", [*changes.begun.values()])
-    yield from _deletions("step", [*changes.done])
+    yield from _deletions(changes.done)
 
 
 @cache
@@ -68,10 +68,15 @@ def _insertion(table: str, rows: Sequence[Any]) -> Run:
     return Run(text, [[row[name] for name in names] for row in rows], many=True)
 
 
-def _deletions(name: str, values: Sequence[str]) -> Iterator[Run]:
-    """Yield what deletes row by row: a list of values has a small table read, and so locked, as a whole."""
-    for start in range(0, len(values), DELETED_AT_ONCE):
-        some = values[start : start + DELETED_AT_ONCE]
-        rows = " UNION ALL SELECT ".join((f"{_TEXT} AS it", *[_TEXT] * (len(some) - 1)))
-        its = f"STRAIGHT_JOIN unfinished_steps ON unfinished_steps.{name} = gone.it"
-        yield Run(f"DELETE unfinished_steps FROM (SELECT {rows}) AS gone {its}", some)
+def _deletions(keys: Sequence[Row]) -> Iterator[Run]:
+    """Yield what deletes key by key: a list of values has a small table read, and so locked, as a whole."""
+    for start in range(0, len(keys), DELETED_AT_ONCE):
+        some = keys[start : start + DELETED_AT_ONCE]
+        yield Run(_deleting(len(some), *some[0]), [value for key in some for value in key.values()])
+
+
+@cache
+def _deleting(count: int, *names: str) -> str:
+    rows = " UNION ALL SELECT ".join([", ".join(f"{_TEXT} AS {name}" for name in names)] * count)
+    same = " AND ".join(f"unfinished_steps.{name} = gone.{name}" for name in names)
+    return f"DELETE unfinished_steps FROM (SELECT {rows}) AS gone STRAIGHT_JOIN unfinished_steps ON {same}"

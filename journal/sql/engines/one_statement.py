@@ -51,7 +51,7 @@ _INDEX: Final = {
     "done": """, done AS (
     DELETE FROM unfinished_steps USING guard JOIN json_to_recordset(%(done)s::json) AS step (
         stream_id text COLLATE "C", step text) USING (stream_id)
-    WHERE unfinished_steps.step = step.step
+    WHERE unfinished_steps.stream_id = guard.stream_id AND unfinished_steps.step = step.step
 )""",
 }
 """What changes the index of unfinished steps; left out where there is nothing of the kind."""
@@ -68,7 +68,7 @@ def record_at_once(connection: PoolProxiedConnection, changes: Changes) -> Colle
     if changes.begun:
         index["begun"] = _json([*changes.begun.values()])
     if changes.done:
-        index["done"] = _json([{"stream_id": stream, "step": step} for step, stream in changes.done.items()])
+        index["done"] = _json(changes.done)
     values = {
         "streams": changes.streams,
         "swaps": _json([{**swap.values, "takes": swap.takes, "sets_operation": swap.sets_operation} for swap in changes.swaps]),
