@@ -5,11 +5,12 @@ for each execution costs more than the driver's own part of it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
 from sqlalchemy import Engine, PoolProxiedConnection, UpdateBase
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
 from journal.sql.changes import Changes, Row
@@ -32,7 +33,11 @@ class Written:
 
 @attrs.define(eq=False)
 class Connections:
-    """The connections that appends are recorded on. One is kept, as the pool does more for each use than a driver does."""
+    """The connections that appends are recorded on.
+
+    One is kept between appends, as the pool does more for each use than a driver does for a statement. The pool lets go
+    of it: in a forked process it would clean up what is its parent's, and speak on it.
+    """
 
     engine: Engine
     _kept: list[PoolProxiedConnection] = attrs.field(factory=list, init=False)
@@ -49,10 +54,19 @@ class Connections:
         if self._kept:
             connection.close()
         else:
+            connection.detach()
             self._kept.append(connection)
 
+    def drop(self, connection: PoolProxiedConnection) -> None:
+        """Close one, whatever state it is in; the database undoes what was not committed."""
+        driver = connection.dbapi_connection
+        connection.invalidate()
+        if driver is not None:
+            with suppress(self.engine.dialect.loaded_dbapi.Error):  # the pool has closed it if it was the pool's
+                driver.close()
+
     def close(self) -> None:
-        """Give those that are kept to the pool."""
+        """Close the one that is kept."""
         while self._kept:
             self._kept.pop().close()
 
@@ -67,7 +81,6 @@ class Transaction:
     """The statements that were written before."""
     _committing: bool = attrs.field(default=False, init=False)
     """Whether what commits has been sent."""
-    _committed: bool = attrs.field(default=False, init=False)
     _at_once: bool = attrs.field(default=False, init=False)
 
     def record(self, changes: Changes) -> Collection[str]:
@@ -78,16 +91,14 @@ class Transaction:
         with self._connection() as connection:
             if self.backend.at_once is not None and changes.stand_alone:
                 self._committing = self._at_once = True
-                recorded = self.backend.at_once(connection, changes)
-            else:
-                self.backend.begin(connection)
-                if not all(_hits(connection, run) for run in self._runs(changes)):
-                    return ()
-                self._committing = True
-                connection.commit()
-                recorded = changes.streams
-            self._committed = True
-            return recorded
+                return self.backend.at_once(connection, changes)
+            self.backend.begin(connection)
+            if not all(_hits(connection, run) for run in self._runs(changes)):
+                connection.rollback()
+                return ()
+            self._committing = True
+            connection.commit()
+            return changes.streams
 
     def may_be_recorded(self, error: BaseException) -> bool:
         """Tell whether what was to be recorded may be durable although recording it raised this error."""
@@ -97,28 +108,26 @@ class Transaction:
         return failure is Failure.LOST if self._at_once else failure not in (Failure.ABORTED, Failure.CONFLICT)
 
     @contextmanager
-    def _connection(self) -> Iterator[PoolProxiedConnection]:
-        """Take a connection. One that has not committed goes to the pool, which undoes what was done."""
+    def _connection(self) -> Iterator[DBAPIConnection]:
+        """Take a connection, and keep it only if all went well: an interrupt leaves it in the middle of an answer."""
         connection, engine = None, self.connections.engine
+        base = engine.dialect.loaded_dbapi.Error
         try:
             connection = self.connections.take()
-            yield connection
-        except engine.dialect.loaded_dbapi.Error as error:
-            base = engine.dialect.loaded_dbapi.Error
-            lost = engine.dialect.is_disconnect(error, connection and connection.dbapi_connection, None)
-            if lost:
-                if connection is not None:
-                    connection.invalidate(error)
-                self.connections.close()
-                engine.dispose()  # the others that wait in the pool are as old
-            raise DBAPIError.instance(None, None, error, base, connection_invalidated=lost, dialect=engine.dialect) from error
+            assert connection.dbapi_connection is not None, "it is open"
+            yield connection.dbapi_connection
         except BaseException as error:
-            if connection is not None and not isinstance(error, Exception):
-                connection.invalidate()  # an interrupt can leave it in the middle of an answer
-            raise
-        finally:
+            driver = connection and connection.dbapi_connection
+            lost = isinstance(error, base) and engine.dialect.is_disconnect(error, driver, None)
             if connection is not None:
-                (self.connections.give_back if self._committed else type(connection).close)(connection)
+                self.connections.drop(connection)
+            if lost:
+                self.connections.close()
+                engine.dispose()  # the others that wait are as old
+            if not isinstance(error, base):
+                raise
+            raise DBAPIError.instance(None, None, error, base, connection_invalidated=lost, dialect=engine.dialect) from error
+        self.connections.give_back(connection)
 
     def _runs(self, changes: Changes) -> Iterator[Run]:
         if self.backend.few is not None and changes.stand_alone:
@@ -137,7 +146,7 @@ class Transaction:
         return written
 
 
-def _hits(connection: PoolProxiedConnection, run: Run) -> bool:
+def _hits(connection: DBAPIConnection, run: Run) -> bool:
     """Run a statement and return whether it hit as many rows as it has to."""
     cursor = connection.cursor()
     if run.many:

@@ -6,8 +6,9 @@ from enum import Enum
 from typing import Any, Final, Protocol
 
 import attrs
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause
+from sqlalchemy import Connection, Engine, TextClause
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
 from journal.sql.changes import Changes
@@ -51,7 +52,7 @@ class Backend(Protocol):
     """The extra of this distribution that brings the driver; None where Python brings it."""
 
     @property
-    def at_once(self) -> Callable[[PoolProxiedConnection, Changes], Collection[str]] | None:
+    def at_once(self) -> Callable[[DBAPIConnection, Changes], Collection[str]] | None:
         """What records appends that stand alone in one statement; None where the engine has no such statement.
 
         It commits itself, and returns the streams whose guard row was hit.
@@ -85,7 +86,7 @@ class Backend(Protocol):
     def reading(self, connection: Connection) -> AbstractContextManager[None]:
         """Watch over a look at the database. Raises Away, at its end, if what was seen may have been changed meanwhile."""
 
-    def begin(self, connection: PoolProxiedConnection) -> None:
+    def begin(self, connection: DBAPIConnection) -> None:
         """Begin a transaction that writes, on the driver's own connection, where the driver does not do so by itself."""
 
     def size(self) -> TextClause:

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause, event, text
+from sqlalchemy import Connection, Engine, TextClause, event, text
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result, stop_after_delay, wait_random
@@ -142,7 +143,7 @@ class Mariadb:
         """Nothing: each query sees one state of the database."""
         return nullcontext()
 
-    def begin(self, connection: PoolProxiedConnection) -> None:
+    def begin(self, connection: DBAPIConnection) -> None:
         """Nothing: the server begins with the first statement."""
 
     def size(self) -> TextClause:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import PoolProxiedConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from journal.sql.changes import Changes
 
@@ -59,9 +59,9 @@ IDLE: Final = 0
 """A connection whose last statement was answered, and that is in no transaction: libpq's PQTRANS_IDLE."""
 
 
-def record_at_once(connection: PoolProxiedConnection, changes: Changes) -> Collection[str]:
+def record_at_once(connection: DBAPIConnection, changes: Changes) -> Collection[str]:
     """Record appends that stand alone, and return the streams whose guard row was hit once that is durable."""
-    driver: Any = connection.driver_connection
+    driver: Any = connection
     index: dict[str, Any] = {}
     if changes.ended:
         index["ended"] = [*changes.ended]

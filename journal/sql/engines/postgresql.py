@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause, event, text
+from sqlalchemy import Connection, Engine, TextClause, event, text
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -93,7 +94,7 @@ class Postgresql:
         """Nothing: each query sees one state of the database."""
         return nullcontext()
 
-    def begin(self, connection: PoolProxiedConnection) -> None:
+    def begin(self, connection: DBAPIConnection) -> None:
         """Nothing: the driver begins with the first statement."""
 
     def size(self) -> TextClause:

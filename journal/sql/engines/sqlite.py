@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import attrs
 import psutil
-from sqlalchemy import Connection, Engine, ExceptionContext, PoolProxiedConnection, TextClause, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, TextClause, event, text
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -123,7 +124,7 @@ class Sqlite:
         if before not in (None, _state(_path(connection.engine.url))):
             raise Away(_CHANGED)
 
-    def begin(self, connection: PoolProxiedConnection) -> None:
+    def begin(self, connection: DBAPIConnection) -> None:
         """Lock at once: a transaction that reads first may find out too late that it may not write."""
         connection.cursor().execute(_BEGIN)
 
