@@ -266,7 +266,9 @@ class _Shape:
     rows: Mapping[str, type[Any]]
 
 
+@cache
 def _shape(cls: type[Any]) -> _Shape:
+    """Return the shape of a class; it is found out when the first document of the class is read with care."""
     fields = attrs.fields(attrs.resolve_types(cls))
     return _Shape(
         required=tuple(field.name for field in fields if field.default is attrs.NOTHING),
@@ -277,16 +279,12 @@ def _shape(cls: type[Any]) -> _Shape:
     )
 
 
-_ROWS: Final = (events.ObservedServer, events.ObservedResource, events.AdoptedServer, events.PlannedVerdict)
-_SHAPES: Final = {cls: _shape(cls) for cls in (*_DATA.values(), *_INTENTS.values(), *_ROWS)}
-
-
-def _check_shape(what: str, values: object, cls: type[Any]) -> None:
+def _check_shape(what: str, values: object, cls: Any) -> None:
     """Check field names and choices, here and in the rows of lists: msgspec ignores unknown fields of attrs classes."""
     if not isinstance(values, dict):
         msg = f"a row of {what} is {_shown(values)}, expected an object"
         raise Malformed(msg)
-    shape = _SHAPES[cls]
+    shape = _shape(cls)
     if values.keys() != shape.always:
         _check_keys(what, values, required=shape.required, optional=tuple(shape.optional))
     for name, default in shape.optional.items():

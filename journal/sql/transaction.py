@@ -149,8 +149,11 @@ class Transaction:
 def _hits(connection: DBAPIConnection, run: Run) -> bool:
     """Run a statement and return whether it hit as many rows as it has to."""
     cursor = connection.cursor()
-    if run.many:
-        cursor.executemany(run.text, run.values)
-    else:
-        cursor.execute(run.text, run.values)
-    return run.hits in (None, cursor.rowcount)
+    try:
+        if run.many:
+            cursor.executemany(run.text, run.values)
+        else:
+            cursor.execute(run.text, run.values)
+        return run.hits in (None, cursor.rowcount)
+    finally:
+        cursor.close()  # what raised may hold it, and SQLite would stay locked

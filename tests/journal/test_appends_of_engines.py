@@ -142,18 +142,20 @@ def test_it_leaves_the_same_tables_and_hits_the_same_streams(databases: tuple[Da
     chance = random.Random(seed)
     writers = [Writer(stream, chance) for stream in STREAMS_OF_ALL]
     outcomes = set()
+    of_other = Connections(other.engine)
     for _ in range(100):
         batch = [(writer, writer.next()) for writer in chance.sample(writers, chance.randint(1, len(writers)))]
         new = [pair for pair in batch if not pair[0].recorded]
         for together in ([pair] for pair in new), [[pair for pair in batch if pair not in new]]:
             for group in filter(None, together):
                 hit = recorded(one, [entry for _, entry in group])
-                alone = [Transaction(Connections(other.engine), slow, {}).record(changes([entry])) for _, entry in group]
+                alone = [Transaction(of_other, slow, {}).record(changes([entry])) for _, entry in group]
                 assert hit == {stream for streams in alone for stream in streams}
                 for writer, entry in group:
                     if writer.stream in hit:
                         writer.note(entry)
                 outcomes |= {(len(group) > 1, len(hit) == len(group))}
+    of_other.close()
     assert outcomes >= {(True, True), (True, False)}
     assert stored(one) == stored(other)
     assert len(stored(one)[2]) == sum(len(writer.open_steps) for writer in writers) > 0

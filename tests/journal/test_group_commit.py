@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import attrs
@@ -20,7 +20,7 @@ from waiting import until
 
 from journal.errors import AppendRefused, EventIdReused, VersionConflict
 from journal.events import Event
-from journal.sql import group
+from journal.sql import group, transaction
 from journal.sql.engine import Database, parsed
 from journal.sql.store import SqlStore, open_store
 
@@ -158,14 +158,15 @@ def test_one_that_is_interrupted_while_it_waits_keeps_nobody_waiting(path: Path,
 
 
 class Interrupts:
-    """Interrupts this thread in the group's code, at one of the places where Python looks for signals."""
+    """Interrupts this thread in a module's code, at one of the places where Python looks for signals."""
 
-    def __init__(self, place: int) -> None:
+    def __init__(self, module: ModuleType, place: int) -> None:
+        self._file = module.__file__
         self.left = place
         self._before: dict[FrameType, str] = {}
 
     def __call__(self, frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code.co_filename != group.__file__ or self.left == 0:
+        if frame.f_code.co_filename != self._file or self.left == 0:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
@@ -196,7 +197,7 @@ def test_one_that_is_interrupted_anywhere_keeps_nobody_waiting(path: Path, store
 
     starter = threading.Thread(target=start_others)
     starter.start()
-    sys.settrace(interrupts := Interrupts(place))
+    sys.settrace(interrupts := Interrupts(group, place))
     try:
         with pytest.raises(KeyboardInterrupt):
             appending(store, begun[0])()
@@ -209,3 +210,19 @@ def test_one_that_is_interrupted_anywhere_keeps_nobody_waiting(path: Path, store
         other.join(10)
         assert not other.is_alive()
     locker.close()
+
+
+@pytest.mark.parametrize("place", range(1, 76))
+def test_one_that_is_interrupted_anywhere_in_its_transaction_keeps_no_lock(path: Path, store: SqlStore, place: int) -> None:
+    first = begin(store)
+    sys.settrace(interrupts := Interrupts(transaction, place))
+    try:
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            follow(store, first, create_server())
+    finally:
+        sys.settrace(None)
+    assert interrupts.left == 0
+    with sqlite3.connect(path, timeout=0, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")  # although the interrupt still holds what it came through
+    other.close()
+    assert interrupted.tb is not None
