@@ -36,7 +36,7 @@ def main() -> int:
     if args.growth is not None:
         from benchmarks.growth import grow  # noqa: PLC0415 (it alone draws, with a library that only it needs)
 
-        with places(args, GROWN) as there:
+        with places(args, args.measures) as there:
             grow(there, programs, args, progress)
         return 0
     began = time.monotonic()
@@ -74,7 +74,7 @@ def main() -> int:
 def parsed() -> argparse.Namespace:
     """Return what was asked for."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="MEASURE", help=f"of {', '.join(measure.name for measure in ALL)}")
+    parser.add_argument("--only", nargs="+", metavar="MEASURE", help=f"of {names(ALL)}; with --growth of {names(GROWN)}")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each contestant in each round (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, too")
@@ -99,10 +99,15 @@ def parsed() -> argparse.Namespace:
     args = parser.parse_args()
     args.peers = [name for name in args.peers if name != NONE]
     try:
-        args.measures = chosen(args.only, large=args.large)
+        args.measures = chosen(args.only, ALL if args.growth is None else GROWN, large=args.large)
     except ValueError as error:
         parser.error(str(error))
     return args
+
+
+def names(measures: Sequence[Measure]) -> str:
+    """Return the names of measures, for people."""
+    return ", ".join(measure.name for measure in measures)
 
 
 @contextmanager

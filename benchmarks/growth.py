@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.contest import Contest, Outcome, Progress
 from benchmarks.contestants import OURS, RAW, Programs
 from benchmarks.databases import Place
-from benchmarks.measures import EACH, GROWN, Measure
+from benchmarks.measures import EACH, Measure
 from benchmarks.plots import draw
 
 COLUMNS: Final = ("engine", "contestant", "size", "unit", "median", "least", "most")
@@ -21,7 +21,7 @@ def grow(there: Sequence[Place], programs: Programs, args: argparse.Namespace, p
     """Measure on every size, and write a table and a plot of each measure."""
     args.growth.mkdir(parents=True, exist_ok=True)
     without = {one.name for one in programs.contestants} - {OURS, RAW}
-    for measure in GROWN:
+    for measure in args.measures:
         rows: list[tuple[object, ...]] = []
         most = min(args.most, MOST_CLUSTERS) if measure.fill == "clusters" and not args.large else args.most
         for size in sizes(most):

@@ -1,6 +1,6 @@
 """What is measured, and what it is to come to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -227,16 +227,16 @@ GROWN: Final = (
 ALL: Final = (*MEASURES, IMPORT, HELP)
 
 
-def chosen(wanted: list[str] | None, *, large: bool) -> tuple[Measure, ...]:
+def chosen(wanted: list[str] | None, among: Sequence[Measure], *, large: bool) -> tuple[Measure, ...]:
     """Return the measures with these names, or whose names begin so; without any, all. Raises ValueError for a word of none."""
-    found = {measure.name for word in wanted or [""] for measure in _named(word, large=large)}
-    return tuple(measure for measure in ALL if measure.name in found)
+    found = {measure.name for word in wanted or [""] for measure in _named(word, among, large=large)}
+    return tuple(measure for measure in among if measure.name in found)
 
 
-def _named(word: str, *, large: bool) -> list[Measure]:
-    exact = [measure for measure in ALL if measure.name == word]
-    found = exact or [measure for measure in ALL if measure.name.startswith(word) and (large or not measure.is_large)]
+def _named(word: str, among: Sequence[Measure], *, large: bool) -> list[Measure]:
+    exact = [measure for measure in among if measure.name == word]
+    found = exact or [measure for measure in among if measure.name.startswith(word) and (large or not measure.is_large)]
     if not found:
-        msg = f"there is no measure {word}; there are {', '.join(measure.name for measure in ALL)}"
+        msg = f"there is no measure {word}; there are {', '.join(measure.name for measure in among)}"
         raise ValueError(msg)
     return found
