@@ -51,11 +51,13 @@ class Connections:
 
     def give_back(self, connection: PoolProxiedConnection) -> None:
         """Take back one that is in no transaction."""
-        if self._kept:
-            connection.close()
-        else:
+        if not self._kept:
             connection.detach()
             self._kept.append(connection)
+        elif connection.is_detached:
+            self.drop(connection)
+        else:
+            connection.close()
 
     def drop(self, connection: PoolProxiedConnection) -> None:
         """Close one, whatever state it is in; the database undoes what was not committed."""
@@ -66,9 +68,9 @@ class Connections:
                 driver.close()
 
     def close(self) -> None:
-        """Close the one that is kept."""
+        """Close the one that is kept. Nothing is asked on it: it may be a dead one, and nobody would answer."""
         while self._kept:
-            self._kept.pop().close()
+            self.drop(self._kept.pop())
 
 
 @attrs.define

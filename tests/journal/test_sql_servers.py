@@ -97,6 +97,25 @@ def test_names_are_compared_byte_for_byte(stores: list[SqlStore]) -> None:
     assert [head.stream for head in stores[-1].heads()] == sorted(names, key=str.encode)
 
 
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+def test_closing_asks_nothing_of_a_connection_that_is_dead(
+    new_database: Callable[[str], Urls], engine: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever shuts down after its server did would wait for an answer, and log that none came."""
+    (url,) = new_database(engine)
+    store = open_store(url, upgrade=True)
+    begin(store)
+    (kept,) = store._database._connections._kept  # noqa: SLF001 (what is kept between appends)
+    driver: Any = kept.dbapi_connection
+    with closing(Database(parsed(url))) as other, other.engine.begin() as connection:
+        if engine == "postgresql":
+            connection.execute(text(f"SELECT pg_terminate_backend({driver.info.backend_pid}, 60000)"))
+        else:
+            connection.execute(text(f"KILL {driver.thread_id()}"))
+    store.close()
+    assert caplog.records == []
+
+
 def test_long_data_is_kept_whole(stores: list[SqlStore]) -> None:
     reason = "\u00e4\U0001f600" * 50_000
     last = follow(stores[0], begin(stores[0]), HoldPlaced("ops", reason))

@@ -225,3 +225,16 @@ def test_going_down_is_refused_while_streams_are_archived(urls: list[str]) -> No
         downgrade(database, FIRST)
     with closing(open_store(urls[-1])) as store:
         assert [head.stream for head in store.archived()] == ["c-1"]
+
+
+def test_going_down_is_refused_while_a_step_is_unfinished_in_two_streams(urls: list[str]) -> None:
+    step = create_server()
+    with closing(open_store(urls[0], upgrade=True)) as store:
+        for stream in ("c-1", "c-2"):
+            begin(store, stream, None, step)
+        with (
+            closing(Database(parsed(urls[0]))) as database,
+            pytest.raises(StoreError, match=f"{step.step} is unfinished in several"),
+        ):
+            downgrade(database, "0003")
+        assert [found.stream for found in store.unfinished_steps()] == ["c-1", "c-2"]

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import LONGTEXT
 
+from journal.errors import StoreError
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -30,6 +32,15 @@ def downgrade() -> None:
     """Change it back."""
     _key("step")
     op.create_index(INDEX, TABLE, ["stream_id", "version"], if_not_exists=True)
+
+
+def refuse_downgrade(connection: sa.Connection) -> None:
+    """Raise StoreError while a step is unfinished in several streams, of which the version before can keep but one."""
+    step = sa.column("step", sa.String)
+    shared = sa.select(step).select_from(sa.table(TABLE)).group_by(step).having(sa.func.count() > 1)
+    if (found := connection.scalar(shared)) is not None:
+        msg = f"Step {found} is unfinished in several clusters, which the version before cannot note. End their operations first."
+        raise StoreError(msg)
 
 
 def _key(*columns: str, **options: Any) -> None:
