@@ -97,6 +97,24 @@ def test_names_are_compared_byte_for_byte(stores: list[SqlStore]) -> None:
     assert [head.stream for head in stores[-1].heads()] == sorted(names, key=str.encode)
 
 
+def test_an_append_is_not_planned_anew_each_time_in_a_journal_of_many_streams(new_database: Callable[[str], Urls]) -> None:
+    (url,) = new_database("postgresql")
+    with closing(open_store(url, upgrade=True)) as store:
+        last = begin(store)
+        with closing(Database(parsed(url))) as other, other.engine.begin() as connection:
+            many = "SELECT 'c-' || number, 1, repeat('0', 64), 1 FROM generate_series(2, 2000) AS number"
+            connection.execute(text(f"INSERT INTO streams (stream_id, version, head_hash, epoch) {many}"))
+            connection.execute(text("ANALYZE"))
+        for _ in range(20):
+            last = follow(store, last, HoldPlaced("ops", "looking"))
+        (kept,) = store._database._connections._kept  # noqa: SLF001 (plans are a connection's own)
+        driver: Any = kept.dbapi_connection
+        plans = driver.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '%guard%'")
+        ((kept_plan, made_anew),) = plans.fetchall()
+        driver.rollback()
+    assert kept_plan > made_anew
+
+
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_closing_asks_nothing_of_a_connection_that_is_dead(
     new_database: Callable[[str], Urls], engine: str, caplog: pytest.LogCaptureFixture

@@ -1,7 +1,8 @@
 """PostgreSQL: appends as one statement, which is one round trip and one wait for the disk.
 
 Each append is on its own: only where its guard row was hit are its events inserted and the index changed. Names of streams
-and ids of steps stand where a planner that knows nothing of the tables yet uses the primary keys.
+and ids of steps stand where a planner that knows nothing of the tables yet uses the primary keys. One append alone names its
+stream as one value: a list would be planned anew each time in a large journal, as any list could be longer.
 """
 
 from collections.abc import Collection
@@ -25,7 +26,7 @@ WITH guard AS (
         stream text COLLATE "C", before bigint, epoch_before bigint, hash_before text,
         version bigint, head_hash text, epoch bigint,
         sets_operation boolean, operation text, takes text, owner text, lease_seconds double precision)
-    WHERE streams.stream_id = ANY (%(streams)s::varchar[])
+    WHERE {{}}
         AND streams.stream_id = swap.stream AND streams.version = swap.before AND streams.epoch = swap.epoch_before
         AND streams.head_hash = swap.hash_before AND streams.archived_to IS NULL
         AND (swap.takes IS DISTINCT FROM 'claim' OR streams.owner IS NULL OR streams.owner = swap.owner
@@ -37,6 +38,8 @@ WITH guard AS (
         stream_id text COLLATE "C", version bigint, event_id text, type text, schema integer,
         recorded_at text, epoch bigint, operation text, data text, hash text) USING (stream_id)
 )"""  # noqa: S608 (nothing but the clock is put in)
+_ONE: Final = _GUARD.format("streams.stream_id = %(stream)s")
+_SEVERAL: Final = _GUARD.format("streams.stream_id = ANY (%(streams)s::varchar[])")
 _INDEX: Final = {
     "ended": """, ended AS (
     DELETE FROM unfinished_steps USING guard
@@ -69,13 +72,15 @@ def record_at_once(connection: DBAPIConnection, changes: Changes) -> Collection[
         index["begun"] = _json([*changes.begun.values()])
     if changes.done:
         index["done"] = _json(changes.done)
+    streams = changes.streams
+    guard, named = (_ONE, {"stream": streams[0]}) if len(streams) == 1 else (_SEVERAL, {"streams": streams})
     values = {
-        "streams": changes.streams,
+        **named,
         "swaps": _json([{**swap.values, "takes": swap.takes, "sets_operation": swap.sets_operation} for swap in changes.swaps]),
         "events": _json(changes.events),
         **index,
     }
-    statement = "".join((_GUARD, *(_INDEX[name] for name in index), "\nSELECT stream_id FROM guard"))
+    statement = "".join((guard, *(_INDEX[name] for name in index), "\nSELECT stream_id FROM guard"))
     driver.autocommit = True
     try:
         return [stream for (stream,) in driver.execute(statement, values)]
