@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import attrs
 import pytest
 import rfc8785
+from builders import create_server, events
 from histories import expected, history, lines, named
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,8 +20,9 @@ from oddities import CHARACTERS, HOSTILE, JSON, ODD, PLANS, at, mutations, paths
 from journal import errors
 from journal.codec import FIRST_HASH, canonical, encode_line, plain, to_document
 from journal.errors import BrokenChain, JournalError, Malformed
-from journal.events import Event
+from journal.events import CreateServer, Event
 from journal.files import read_file, read_lines
+from journal.store import chained
 from projections.fold import fold
 from rollback.plan import plan
 
@@ -311,3 +314,15 @@ def test_a_time_is_written_in_utc_to_the_microsecond_whatever_its_zone_and_class
         assert plain(as_stopped) == plain(some)
     assert plain(time) == plain(utc) == f"{utc.year:04d}-{wanted}"
     assert plain(utc.replace(microsecond=0)).endswith(".000000Z")
+
+
+def test_an_event_is_recorded_as_it_is_while_a_library_stops_the_clock() -> None:
+    (usual,) = events(create_server())
+    assert isinstance(usual.data, CreateServer)
+    deadline, now = usual.data.deadline, usual.recorded_at
+    stopped = attrs.evolve(
+        usual,
+        recorded_at=Stopped.combine(now.date(), now.timetz()),
+        data=attrs.evolve(usual.data, deadline=Stopped.combine(deadline.date(), deadline.timetz())),
+    )
+    assert chained(FIRST_HASH, [stopped]) == (usual,)
